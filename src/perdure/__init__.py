@@ -1,0 +1,1 @@
+"""Perdure: plain Python as durable, distributed AI workflows."""

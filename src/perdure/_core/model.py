@@ -1,0 +1,198 @@
+"""The nouns of the system, as plain immutable data.
+
+Everything that crosses a boundary (socket, database, test) is one of these. They carry no
+behaviour beyond describing themselves; decisions about them live in the other modules of the core.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+
+class Phase(StrEnum):
+    """Where a run or an action stands. See ``transitions.py`` for the legal moves."""
+
+    WAITING = "waiting"  # a dependency has no outcome yet, or a durable sleep has not ended
+    QUEUED = "queued"  # ready, no worker has it
+    RUNNING = "running"  # on a worker
+    RETRYING = "retrying"  # failed, will be attempted again after a backoff
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ABORTED = "aborted"
+    INTERRUPTED = "interrupted"  # runs only: its controller died or was stopped, nobody resumed it
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing can follow."""
+        return self in FINAL_PHASES
+
+
+FINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED})
+
+
+class Loader(msgspec.Struct, frozen=True, array_like=True):
+    """How a worker finds a task's function.
+
+    Attributes:
+        kind: ``"module"`` (import ``module``), ``"main"`` (the script or module the bundle names as
+            main), or ``"pickle"`` (``payload`` holds the task by value: closures, notebooks).
+        module: Module name, for ``"module"``.
+        qualname: Dotted name of the task inside that module, for ``"module"`` and ``"main"``.
+        payload: cloudpickle bytes, for ``"pickle"``.
+    """
+
+    kind: str
+    module: str = ""
+    qualname: str = ""
+    payload: bytes = b""
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """How often and how soon a failed action is attempted again.
+
+    The exception filter is evaluated by the worker, which has the classes; its verdict arrives as
+    ``Failure.retryable``.
+
+    Attributes:
+        count: Attempts after the first one.
+        base: Seconds before the first retry.
+        factor: Growth of the delay from one retry to the next.
+        cap: Upper bound of the delay, in seconds.
+        jitter: Fraction (0..1) by which a delay is spread, so that failures do not come back as one.
+    """
+
+    count: int = 0
+    base: float = 0.0
+    factor: float = 2.0
+    cap: float = 60.0
+    jitter: float = 0.25
+
+
+class TimeoutPolicy(msgspec.Struct, frozen=True, array_like=True):
+    """Limits in seconds; ``None`` means no limit.
+
+    Attributes:
+        max_runtime: For one attempt, from its start.
+        max_queued_time: For waiting until an attempt starts.
+        deadline: For the action as a whole, from its creation, retries included.
+    """
+
+    max_runtime: float | None = None
+    max_queued_time: float | None = None
+    deadline: float | None = None
+
+
+class Demand(msgspec.Struct, frozen=True, array_like=True):
+    """What one attempt needs from a node while it runs.
+
+    Attributes:
+        cpu: Cores; fractions are fine.
+        memory: Bytes.
+        gpu: Whole devices.
+    """
+
+    cpu: float = 1.0
+    memory: int = 0
+    gpu: int = 0
+
+
+class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
+    """A task with everything that decides how it is executed, overrides applied.
+
+    Attributes:
+        name: Full name, ``<environment>.<function>``.
+        loader: Where its function is.
+        is_async: Whether the function is ``async def``.
+        code: Fingerprint of the function's own body (16 bytes); seen on resume, not part of ids.
+        demand: Resources of one attempt.
+        retry: Retry policy.
+        timeout: Time limits.
+        env_vars: Sorted ``(name, value)`` pairs set in the worker process.
+    """
+
+    name: str
+    loader: Loader
+    is_async: bool = False
+    code: bytes = b""
+    demand: Demand = Demand()
+    retry: RetryPolicy = RetryPolicy()
+    timeout: TimeoutPolicy = TimeoutPolicy()
+    env_vars: tuple[tuple[str, str], ...] = ()
+
+
+class SourceFile(msgspec.Struct, frozen=True, array_like=True):
+    """One file of a bundle: absolute path and the blob (32-byte digest) that holds its text."""
+
+    path: str
+    blob: bytes
+
+
+class Bundle(msgspec.Struct, frozen=True, array_like=True):
+    """The code a run is pinned to, and what a process needs to load it.
+
+    Attributes:
+        main: Absolute path of the main script, or "" (module, notebook, REPL).
+        main_module: Dotted name when started with ``python -m``, else "".
+        sys_path: Import path of the process that started the run.
+        cwd: Its working directory.
+        argv: Its arguments.
+        files: Project sources that were loaded when the run started.
+        python: Version and implementation, e.g. ``cpython-3.11.7``.
+    """
+
+    main: str = ""
+    main_module: str = ""
+    sys_path: tuple[str, ...] = ()
+    cwd: str = ""
+    argv: tuple[str, ...] = ()
+    files: tuple[SourceFile, ...] = ()
+    python: str = ""
+
+
+class Failure(msgspec.Struct, frozen=True, array_like=True):
+    """An error that ended an attempt or an action.
+
+    Attributes:
+        type: Qualified class name, e.g. ``builtins.KeyError``.
+        message: ``str`` of the exception.
+        traceback: Remote traceback as text, "" if there is none.
+        code: Stable code: ``user``, or the code of a :class:`perdure.errors.PerdureError`.
+        retryable: Whether the retry policy may try again.
+        payload: Encoded exception from which the original class is rebuilt; empty when the
+            controller itself made the failure (then ``code`` names the class).
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+    code: str = "user"
+    retryable: bool = True
+    payload: bytes = b""
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True):
+    """What ends an action: an encoded value or a failure. Recorded once, never changed.
+
+    Attributes:
+        value: Encoded value; ``None`` when the action failed.
+        failure: The error; ``None`` when it succeeded.
+        blobs: Digests (32 bytes each) of the blobs the value refers to.
+    """
+
+    value: bytes | None = None
+    failure: Failure | None = None
+    blobs: tuple[bytes, ...] = ()
+
+
+class LogSpan(msgspec.Struct, frozen=True, array_like=True):
+    """A range of bytes ``[start, end)`` of a worker's log file."""
+
+    start: int
+    end: int
+
+
+def phase_of(outcome: Outcome) -> Phase:
+    """Return the final phase an outcome stands for."""
+    if outcome.failure is None:
+        return Phase.SUCCEEDED
+    return Phase.ABORTED if outcome.failure.code == "cancelled" else Phase.FAILED

@@ -1,0 +1,277 @@
+"""The messages of the controller <-> worker protocol.
+
+A frame (see ``framing.py``) carries a list of messages; calls made in one loop tick, assignments
+and results travel together. Attempts are named by a small integer the controller gives out in
+:class:`Assign`; actions by their 16-byte id; tasks by an integer that each direction of each
+connection introduces with :class:`Define` before its first use.
+
+The order of messages on one connection is the order of events.
+"""
+
+import msgspec
+
+from perdure._core.model import Bundle, Failure, LogSpan, TaskSpec
+
+PROTOCOL = 1
+"""Version of this protocol. A worker and a controller must agree on it exactly."""
+
+
+class Message(msgspec.Struct, array_like=True, tag=True):
+    """Base of all messages: arrays on the wire, tagged with the class name's short tag."""
+
+
+# --- both directions ------------------------------------------------------------------------------
+
+
+class Define(Message, tag=1):
+    """Introduces ``spec`` as number ``task`` for this direction of this connection."""
+
+    task: int
+    spec: TaskSpec
+
+
+# --- worker -> controller -------------------------------------------------------------------------
+
+
+class Hello(Message, tag=10):
+    """First message of a worker. Nothing else is decoded before the token has been checked."""
+
+    protocol: int
+    token: str
+    worker: int
+    pid: int
+
+
+class Call(Message, tag=11):
+    """A child action was asked for by attempt ``parent``.
+
+    Attributes:
+        parent: Handle of the calling attempt.
+        task: Number of the task (see :class:`Define`).
+        id: Id of the child.
+        inputs: Encoded inputs.
+        needs: Ids of the actions whose values appear in the inputs as futures.
+        blobs: Blobs the inputs refer to (32 bytes each).
+        group: Display group, or "".
+    """
+
+    parent: int
+    task: int
+    id: bytes
+    inputs: bytes
+    needs: tuple[bytes, ...] = ()
+    blobs: tuple[bytes, ...] = ()
+    group: str = ""
+
+
+class Lookup(Message, tag=12):
+    """Is there a recorded outcome for step ``id``? Answered by Resolved or :class:`Absent`.
+
+    Only sent by attempts whose Assign had ``replay``; others know that nothing is recorded.
+    """
+
+    parent: int
+    id: bytes
+
+
+class Record(Message, tag=13):
+    """A step (``trace``, ``durable.now``) ran in the caller: record it, answer with Resolved.
+
+    Attributes:
+        parent: Handle of the calling attempt.
+        id: Id of the step.
+        name: Name of the step, as task name.
+        inputs: Encoded inputs.
+        value: Encoded value, or None if it failed.
+        failure: The error, or None.
+        started: Wall-clock seconds.
+        ended: Wall-clock seconds.
+        blobs: Blobs that inputs and value refer to.
+        group: Display group, or "".
+    """
+
+    parent: int
+    id: bytes
+    name: str
+    inputs: bytes
+    value: bytes | None
+    failure: Failure | None
+    started: float
+    ended: float
+    blobs: tuple[bytes, ...] = ()
+    group: str = ""
+
+
+class Sleep(Message, tag=14):
+    """A durable sleep: Resolved after ``seconds``, counted from the first time it was asked for."""
+
+    parent: int
+    id: bytes
+    seconds: float
+    group: str = ""
+
+
+class Done(Message, tag=15):
+    """An attempt ended.
+
+    Attributes:
+        attempt: Its handle.
+        value: Encoded value, or None if it failed.
+        failure: The error, or None.
+        seconds: Time it took on the executor.
+        started: Wall-clock seconds of its start.
+        log: Ranges of the worker's log it wrote.
+        blobs: Blobs the value refers to.
+        unfinished: Ids of children that were still unfinished: the controller cancels them.
+    """
+
+    attempt: int
+    value: bytes | None
+    failure: Failure | None
+    seconds: float
+    started: float
+    log: tuple[LogSpan, ...] = ()
+    blobs: tuple[bytes, ...] = ()
+    unfinished: tuple[bytes, ...] = ()
+
+
+class Blocked(Message, tag=16):
+    """The sync attempt's main thread waits for a child: its cpu share is free meanwhile.
+
+    The worker has already returned its unstarted attempts (:class:`Returned`, earlier or in the
+    same frame), and returns every further one it is assigned until :class:`Unblocked`.
+    """
+
+    attempt: int
+
+
+class Unblocked(Message, tag=17):
+    """The sync attempt goes on."""
+
+    attempt: int
+
+
+class Returned(Message, tag=18):
+    """Attempts that were assigned but not started, given back."""
+
+    attempts: tuple[int, ...]
+
+
+class CancelCall(Message, tag=19):
+    """The attempt ``parent`` cancelled its child ``id`` (and so everything below it)."""
+
+    parent: int
+    id: bytes
+
+
+class Event(Message, tag=20):
+    """Something worth telling about an attempt: kept with the run, shown by ``show``.
+
+    Attributes:
+        attempt: Its handle.
+        kind: ``warning`` or ``info``.
+        text: What to tell.
+    """
+
+    attempt: int
+    kind: str
+    text: str
+
+
+class Sources(Message, tag=21):
+    """Project source files a worker loaded which the bundle of its run does not name yet."""
+
+    attempt: int
+    files: tuple[tuple[str, bytes], ...]
+
+
+# --- controller -> worker -------------------------------------------------------------------------
+
+
+class Welcome(Message, tag=30):
+    """Answer to Hello: how to load code and where values live.
+
+    Attributes:
+        bundle: Code of the runs this worker serves.
+        blobs: Folder of the blob store.
+        grace: Seconds a cancelled attempt has to end by itself.
+    """
+
+    bundle: Bundle
+    blobs: str
+    grace: float
+
+
+class Assign(Message, tag=31):
+    """Execute an attempt, after those assigned before it.
+
+    Attributes:
+        attempt: Handle, unique for the life of the controller.
+        task: Number of the task (see :class:`Define`).
+        run: Name of the run.
+        id: Id of the action.
+        number: 0-based number of the attempt, as users see it.
+        inputs: Encoded inputs.
+        values: Encoded values of the futures in the inputs, by action id.
+        replay: Whether calls of this attempt may find recorded outcomes.
+        depth: 0 for the root action.
+        last: Whether no retry is left.
+        context: Encoded custom context of the run, b"" if none.
+    """
+
+    attempt: int
+    task: int
+    run: str
+    id: bytes
+    number: int
+    inputs: bytes
+    values: dict[bytes, bytes] = {}
+    replay: bool = False
+    depth: int = 0
+    last: bool = True
+    context: bytes = b""
+
+
+class Resolved(Message, tag=32):
+    """A child or step of attempt ``parent`` has its outcome, committed."""
+
+    parent: int
+    id: bytes
+    value: bytes | None
+    failure: Failure | None = None
+
+
+class Absent(Message, tag=33):
+    """Answer to Lookup: nothing is recorded; run the step."""
+
+    parent: int
+    id: bytes
+
+
+class Cancel(Message, tag=34):
+    """Stop the attempt: cooperatively now; the controller kills the worker after the grace time.
+
+    Attributes:
+        attempt: Its handle. An attempt not started yet is answered with Done like any other.
+        reason: ``cancelled`` or ``timeout``.
+    """
+
+    attempt: int
+    reason: str
+
+
+class Revoke(Message, tag=35):
+    """Give back those of these attempts that have not started (answered by :class:`Returned`)."""
+
+    attempts: tuple[int, ...]
+
+
+class Stop(Message, tag=36):
+    """End the process; nothing is running."""
+
+
+FromWorker = (
+    Define | Hello | Call | Lookup | Record | Sleep | Done | Blocked | Unblocked | Returned
+    | CancelCall | Event | Sources
+)
+ToWorker = Define | Welcome | Assign | Resolved | Absent | Cancel | Revoke | Stop

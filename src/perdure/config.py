@@ -1,0 +1,67 @@
+"""Settings of a process that drives runs: from arguments, then environment, then defaults."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from perdure.errors import ConfigurationError
+
+Durability = Literal["full", "process"]
+
+
+def _default_home() -> Path:
+    return Path(os.environ.get("PERDURE_HOME") or "~/.perdure").expanduser().absolute()
+
+
+def _default_durability() -> Durability:
+    value = os.environ.get("PERDURE_DURABILITY") or "full"
+    if value not in ("full", "process"):
+        raise ConfigurationError(
+            f"PERDURE_DURABILITY is {value!r}",
+            hint='use "full" (survives power loss) or "process" (survives any process death)',
+        )
+    return value  # type: ignore[return-value]  # narrowed by the check above
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Where state lives and how careful to be.
+
+    Attributes:
+        home: Folder of the journal, blobs and logs (``PERDURE_HOME``, default ``~/.perdure``).
+        durability: ``"full"``: an outcome survives power loss before anyone sees it;
+            ``"process"``: it survives any process death (``PERDURE_DURABILITY``).
+        cpus: Cores that may be used; ``None`` means all this process may run on.
+        grace: Seconds a cancelled attempt has to end by itself before it is killed.
+    """
+
+    home: Path = field(default_factory=_default_home)
+    durability: Durability = field(default_factory=_default_durability)
+    cpus: float | None = None
+    grace: float = 0.5
+
+    @property
+    def journal(self) -> Path:
+        """Path of the journal."""
+        return self.home / "journal.db"
+
+    @property
+    def blobs(self) -> Path:
+        """Folder of the blobs."""
+        return self.home / "blobs"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the workers' logs, one file per worker."""
+        return self.home / "logs"
+
+    @property
+    def controllers(self) -> Path:
+        """Folder in which live controllers keep their lock, socket and token."""
+        return self.home / "controllers"
+
+
+def log_path(logs: Path, worker: int) -> Path:
+    """Return the log file of a worker, given the folder of logs."""
+    return logs / f"{worker:012x}.log"

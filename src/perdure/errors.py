@@ -1,0 +1,298 @@
+"""Every error Perdure raises, in one tree.
+
+::
+
+    PerdureError
+    ├── ConfigurationError            an option or argument makes no sense          (also ValueError)
+    ├── NotSupportedError             a known option this version or engine lacks   (NotImplementedError)
+    ├── TypeCheckError                a value does not fit its type hint            (also TypeError)
+    ├── SerializationError            a value cannot be turned into bytes or back   (also TypeError)
+    ├── SyncTaskCallInAsyncContextError  a blocking call on an event loop           (also RuntimeError)
+    ├── TaskLoadError                 a worker cannot import the task               (also ImportError)
+    ├── ExecutionError                an action ended without its function's own outcome
+    │   ├── TaskTimeoutError          max_runtime, max_queued_time or deadline      (also TimeoutError)
+    │   ├── OutOfMemoryError          memory over the request, or the kernel's killer (MemoryError)
+    │   ├── WorkerLostError           the process died: segfault, os._exit, SIGKILL
+    │   ├── CancelledError            cancelled or aborted
+    │   ├── InfeasibleError           no node could ever satisfy the request
+    │   ├── NestingTooDeepError       tasks calling tasks without end               (RecursionError)
+    │   └── RemoteError               stand-in for an exception that could not be carried over
+    ├── NonRecoverableError           raise it in a task to stop retries
+    ├── ReplayDivergedError           recorded children were not called again
+    ├── RunError
+    │   ├── RunNotFoundError          no such run                                   (also LookupError)
+    │   ├── ActionNotFoundError       no such action in the run                     (also LookupError)
+    │   ├── RunConflictError          the name is taken by another task or other inputs
+    │   ├── RunInUseError             another live process drives the run
+    │   ├── RunAbortedError           the run was aborted
+    │   └── RunInterruptedError       the run was stopped before it finished; it can be resumed
+    ├── StorageError                  home, journal or blobs cannot be read or written (also OSError)
+    │   ├── JournalCorruptError       the journal is damaged
+    │   ├── JournalVersionError       the journal belongs to a newer release
+    │   ├── BlobMissingError          bytes a value refers to are gone
+    │   └── BlobCorruptError          bytes no longer match their digest
+    ├── LeaseLostError                another controller has taken the run over
+    └── ProtocolError                 a peer spoke another protocol or had no valid token
+
+Each class has a stable ``code``, a ``retryable`` default and, per instance, a ``hint`` that says
+what to do next. All of them pickle, and ``to_dict`` makes them JSON.
+"""
+
+from typing import Any, ClassVar
+
+
+class PerdureError(Exception):
+    """Root of the tree: what happened, where, and what to do next.
+
+    Attributes:
+        message: What happened, in one or a few sentences.
+        hint: What to do next; may be empty.
+        run: Name of the run concerned, or "".
+        action: Id (hex) of the action concerned, or "".
+        task: Name of the task concerned, or "".
+        code: Stable identifier of the kind of error.
+        retryable: Whether trying again could help; retry policies start from it.
+    """
+
+    code: ClassVar[str] = "perdure"
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self, message: str = "", *, hint: str = "", run: str = "", action: str = "", task: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.run = run
+        self.action = action
+        self.task = task
+
+    def __str__(self) -> str:
+        where = ", ".join(
+            f"{name} {value}"
+            for name, value in (("run", self.run), ("task", self.task), ("action", self.action))
+            if value
+        )
+        text = f"{self.message} [{where}]" if where else self.message
+        return f"{text}\n  hint: {self.hint}" if self.hint else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.__dict__ | {"message": self.message}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as plain JSON-able data."""
+        return {"error": type(self).__name__, "code": self.code, "retryable": self.retryable} | {
+            k: v for k, v in self.__dict__.items() if not k.startswith("_") and v != ""
+        }
+
+
+def _rebuild(cls: type[PerdureError], state: dict[str, Any]) -> PerdureError:
+    error = cls.__new__(cls, state["message"])
+    error.args = (state["message"],)
+    error.__dict__.update(state)
+    return error
+
+
+class ConfigurationError(PerdureError, ValueError):
+    """An option or argument makes no sense."""
+
+    code = "configuration"
+
+
+class NotSupportedError(PerdureError, NotImplementedError):
+    """A known option that this version or the chosen engine does not honour."""
+
+    code = "not_supported"
+
+
+class TypeCheckError(PerdureError, TypeError):
+    """A value does not fit the type hint of a parameter or result."""
+
+    code = "type_check"
+
+
+class SerializationError(PerdureError, TypeError):
+    """A value cannot be turned into bytes, or bytes into a value."""
+
+    code = "serialization"
+
+
+class SyncTaskCallInAsyncContextError(PerdureError, RuntimeError):
+    """A blocking call of a ``def`` task was made on an event loop; use ``.aio``."""
+
+    code = "sync_call_in_async_context"
+
+
+class TaskLoadError(PerdureError, ImportError):
+    """A worker cannot import the task."""
+
+    code = "task_load"
+
+
+class ExecutionError(PerdureError):
+    """An action ended without its function's own outcome."""
+
+    code = "execution"
+
+
+class TaskTimeoutError(ExecutionError, TimeoutError):
+    """A time limit passed.
+
+    Attributes:
+        limit: Which one: ``max_runtime``, ``max_queued_time`` or ``deadline``.
+    """
+
+    code = "timeout"
+    retryable = True
+    limit: str = ""
+
+
+class OutOfMemoryError(ExecutionError, MemoryError):
+    """The attempt used more memory than it may."""
+
+    code = "out_of_memory"
+    retryable = True
+
+
+class WorkerLostError(ExecutionError):
+    """The worker process died while it executed the attempt."""
+
+    code = "worker_lost"
+    retryable = True
+
+
+class CancelledError(ExecutionError):
+    """The action was cancelled or aborted."""
+
+    code = "cancelled"
+
+
+class InfeasibleError(ExecutionError):
+    """No node could ever satisfy the resource request."""
+
+    code = "infeasible"
+
+
+class NestingTooDeepError(ExecutionError, RecursionError):
+    """Tasks call tasks deeper than the limit: most likely a recursion without end."""
+
+    code = "nesting_too_deep"
+
+
+class RemoteError(ExecutionError):
+    """Stand-in for a remote exception whose class or state could not be carried over.
+
+    Attributes:
+        type_name: Qualified name of the original class.
+    """
+
+    code = "remote"
+    type_name: str = ""
+
+
+class NonRecoverableError(PerdureError):
+    """Raise it (or a subclass) in a task to fail without further retries."""
+
+    code = "non_recoverable"
+
+
+class ReplayDivergedError(PerdureError):
+    """A replayed parent did not call children that are recorded for it."""
+
+    code = "replay_diverged"
+
+
+class RunError(PerdureError):
+    """Something about a run as a whole."""
+
+    code = "run"
+
+
+class RunNotFoundError(RunError, LookupError):
+    """There is no run of that name."""
+
+    code = "run_not_found"
+
+
+class ActionNotFoundError(RunError, LookupError):
+    """The run has no such action."""
+
+    code = "action_not_found"
+
+
+class RunConflictError(RunError):
+    """The name belongs to a run of another task or of other inputs."""
+
+    code = "run_conflict"
+
+
+class RunInUseError(RunError):
+    """Another live process drives the run."""
+
+    code = "run_in_use"
+
+
+class RunAbortedError(RunError):
+    """The run was aborted."""
+
+    code = "run_aborted"
+
+
+class RunInterruptedError(RunError):
+    """The run was stopped before it finished; it can be resumed."""
+
+    code = "run_interrupted"
+
+
+class StorageError(PerdureError, OSError):
+    """The home folder, the journal or a blob cannot be read or written."""
+
+    code = "storage"
+
+
+class JournalCorruptError(StorageError):
+    """The journal is damaged."""
+
+    code = "journal_corrupt"
+
+
+class JournalVersionError(StorageError):
+    """The journal was written by a newer release."""
+
+    code = "journal_version"
+
+
+class BlobMissingError(StorageError):
+    """Bytes a value refers to are gone."""
+
+    code = "blob_missing"
+
+
+class BlobCorruptError(StorageError):
+    """Bytes no longer match their digest."""
+
+    code = "blob_corrupt"
+
+
+class LeaseLostError(PerdureError):
+    """Another controller has taken the run over; this one must stop driving it."""
+
+    code = "lease_lost"
+
+
+class ProtocolError(PerdureError):
+    """A peer spoke another protocol version or had no valid token."""
+
+    code = "protocol"
+
+
+def by_code(code: str) -> type[PerdureError]:
+    """Return the class with the given ``code``, or :class:`PerdureError` if there is none."""
+    return _BY_CODE.get(code, PerdureError)
+
+
+def _descendants(cls: type[PerdureError]) -> list[type[PerdureError]]:
+    return [cls, *(d for sub in cls.__subclasses__() for d in _descendants(sub))]
+
+
+_BY_CODE = {cls.code: cls for cls in _descendants(PerdureError)}
