@@ -1,0 +1,195 @@
+"""From text to values: how a command-line argument becomes what a type hint asks for.
+
+Scalars are read as people write them; everything compound is JSON, or ``@file`` for JSON in a file.
+The values are checked once more, like those of any call, when they are bound to the task.
+"""
+
+import datetime as dt
+import decimal
+import enum
+import inspect
+import json
+import pathlib
+import types
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
+
+import msgspec
+
+Parse = Callable[[str], object]
+
+
+class Reader(NamedTuple):
+    """How values of one type are written.
+
+    Attributes:
+        shown: What stands for a value in help texts, e.g. ``INTEGER``.
+        parse: Turns text into a value; raises ``ValueError`` with what was expected.
+    """
+
+    shown: str
+    parse: Parse
+
+
+def reader(hint: object) -> Reader:
+    """Return how values of the type ``hint`` are written on a command line."""
+    if get_origin(hint) is Annotated:
+        return reader(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        return _union(get_args(hint))
+    if get_origin(hint) is Literal:
+        return _choice({str(value): value for value in get_args(hint)})
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _enum(hint)
+    if hint in (inspect.Parameter.empty, Any, object):
+        return Reader("VALUE", _anything)
+    if isinstance(hint, type) and issubclass(hint, pathlib.PurePath):
+        return Reader("PATH", hint)
+    for plain, simple in _SIMPLE.items():
+        if hint is plain:
+            return simple
+    return Reader("JSON", lambda text: _structured(text, hint))
+
+
+def is_flag(hint: object) -> bool:
+    """Whether the type is ``bool``, ``None`` aside: such parameters are ``--x/--no-x``."""
+    if get_origin(hint) is Annotated:
+        return is_flag(get_args(hint)[0])
+    if get_origin(hint) in (Union, types.UnionType):
+        members = [member for member in get_args(hint) if member is not type(None)]
+        return len(members) == 1 and is_flag(members[0])
+    return hint is bool
+
+
+def _union(members: tuple[object, ...]) -> Reader:
+    # str accepts everything, so it has the last word
+    options = [member for member in members if member not in (type(None), str)]
+    options += [member for member in members if member is str]
+    readers = [reader(member) for member in options]
+    optional = type(None) in members
+    shown = "|".join(dict.fromkeys(each.shown for each in readers))
+
+    def parse(text: str) -> object:
+        if optional and text.lower() in ("none", "null"):
+            return None
+        problems = []
+        for each in readers:
+            try:
+                return each.parse(text)
+            except ValueError as problem:
+                problems.append(str(problem))
+        raise ValueError("; ".join(dict.fromkeys(problems)))
+
+    return Reader(shown, parse)
+
+
+def _choice(choices: dict[str, object]) -> Reader:
+    def parse(text: str) -> object:
+        if text in choices:
+            return choices[text]
+        loose = [name for name in choices if name.lower() == text.lower()]
+        if len(loose) == 1:
+            return choices[loose[0]]
+        raise ValueError(f"choose one of {', '.join(choices)}")
+
+    return Reader("|".join(choices), parse)
+
+
+def _enum(cls: type[enum.Enum]) -> Reader:
+    names: dict[str, object] = dict(cls.__members__)
+    by_value = {str(member.value): member for member in cls}
+    choice = _choice({**by_value, **names})
+    return Reader("|".join(names), choice.parse)
+
+
+def _number(kind: type[int] | type[float], name: str) -> Parse:
+    def parse(text: str) -> object:
+        try:
+            return kind(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is not {name}") from None
+
+    return parse
+
+
+def _bool(text: str) -> bool:
+    value = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(
+        text.lower()
+    )
+    if value is None:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return value
+
+
+def _bytes(text: str) -> bytes:
+    return _file(text).read_bytes() if text.startswith("@") else text.encode()
+
+
+def _anything(text: str) -> object:
+    if text.startswith("@"):
+        return _json(text)
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _converted(kind: type, example: str) -> Parse:
+    def parse(text: str) -> object:
+        try:
+            return msgspec.convert(text, kind, strict=False)
+        except msgspec.ValidationError:
+            raise ValueError(f"{text!r} does not read like {example}") from None
+
+    return parse
+
+
+def _structured(text: str, hint: Any) -> object:
+    value = _json(text)
+    try:
+        return msgspec.convert(value, hint, str_keys=True, dec_hook=_build)
+    except msgspec.ValidationError as problem:
+        raise ValueError(f"{problem}") from None
+    except TypeError as problem:
+        raise ValueError(f"a value of this type cannot be given as text ({problem})") from None
+
+
+def _build(cls: type, value: object) -> object:
+    """Build what msgspec does not know from plain data: pydantic models."""
+    validate = getattr(cls, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"{cls.__qualname__}: pass it from Python, with perdure.run")
+    return validate(value)
+
+
+def _json(text: str) -> object:
+    source = _file(text).read_text(encoding="utf-8") if text.startswith("@") else text
+    try:
+        return json.loads(source)
+    except ValueError as problem:
+        raise ValueError(
+            f"{text!r} is not JSON ({problem}); quote it for the shell, or use @FILE"
+        ) from None
+
+
+def _file(text: str) -> pathlib.Path:
+    path = pathlib.Path(text[1:])
+    if not path.is_file():
+        raise ValueError(f"there is no file {str(path)!r}")
+    return path
+
+
+_SIMPLE: dict[object, Reader] = {
+    bool: Reader("BOOLEAN", _bool),
+    int: Reader("INTEGER", _number(int, "a whole number")),
+    float: Reader("NUMBER", _number(float, "a number")),
+    str: Reader("TEXT", str),
+    bytes: Reader("BYTES", _bytes),
+    decimal.Decimal: Reader("DECIMAL", _converted(decimal.Decimal, "1.50")),
+    uuid.UUID: Reader("UUID", _converted(uuid.UUID, "6fa459ea-ee8a-3ca4-894e-db77e160355e")),
+    dt.datetime: Reader("DATETIME", _converted(dt.datetime, "2026-01-31T12:30:00")),
+    dt.date: Reader("DATE", _converted(dt.date, "2026-01-31")),
+    dt.time: Reader("TIME", _converted(dt.time, "12:30:00")),
+    dt.timedelta: Reader("DURATION", _converted(dt.timedelta, "PT90S, or 90")),
+}

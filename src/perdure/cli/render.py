@@ -1,0 +1,134 @@
+"""How things look: phases, times, counts; one style for every command.
+
+Output goes through rich on a terminal. Elsewhere the same renderables come out as plain text,
+uncoloured and uncut, for pipes and files.
+"""
+
+import sys
+import time
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from perdure._core.model import Phase
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+    from rich.text import Text
+
+_PLAIN_WIDTH = 10_000
+
+LOOK: dict[Phase, tuple[str, str, str]] = {
+    Phase.SUCCEEDED: ("✓", "+", "green"),
+    Phase.FAILED: ("✗", "x", "red"),
+    Phase.ABORTED: ("⊘", "-", "magenta"),
+    Phase.RUNNING: ("●", "*", "blue"),
+    Phase.QUEUED: ("○", "o", "bright_black"),
+    Phase.WAITING: ("◌", ".", "bright_black"),
+    Phase.RETRYING: ("↻", "r", "yellow"),
+    Phase.INTERRUPTED: ("‖", "!", "yellow"),
+}
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console for stdout (or stderr) as it is now."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    tty = stream.isatty()
+    return Console(
+        file=stream, width=None if tty else _PLAIN_WIDTH, highlight=False, soft_wrap=not tty
+    )
+
+
+def show(*things: "RenderableType") -> None:
+    """Print renderables to stdout."""
+    out = console()
+    if out.is_terminal:
+        for thing in things:
+            out.print(thing)
+        return
+    with out.capture() as captured:
+        for thing in things:
+            out.print(thing)
+    for line in captured.get().splitlines():
+        print(line.rstrip())  # tables pad their last column
+
+
+def glyph(phase: Phase) -> "Text":
+    """Return the coloured sign of a phase."""
+    from rich.text import Text
+
+    fancy, plain, colour = LOOK[phase]
+    return Text(fancy if _unicode() else plain, style=colour)
+
+
+def phase_text(phase: Phase) -> "Text":
+    """Return sign and word of a phase, coloured."""
+    return glyph(phase).append(f" {phase.value}")
+
+
+def grid(*columns: str, header: bool = False) -> "Table":
+    """Return a borderless table; a column whose name starts with ``>`` is right-aligned."""
+    from rich.table import Table
+
+    table = Table(
+        box=None, show_header=header, header_style="bright_black", padding=(0, 2, 0, 0),
+        pad_edge=False,
+    )  # fmt: skip
+    for name in columns:
+        table.add_column(
+            name.lstrip(">"), justify="right" if name.startswith(">") else "left", overflow="fold"
+        )
+    return table
+
+
+def duration(seconds: float | None) -> str:
+    """Return a span of time, short: ``12ms``, ``3.4s``, ``2m05s``, ``1h02m``, ``3d04h``."""
+    if seconds is None:
+        return ""
+    seconds = max(seconds, 0.0)
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.0f}ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f}s"
+    whole = round(seconds)
+    for big, small, unit, part in (
+        (60, 1, "m", "s"),
+        (3600, 60, "h", "m"),
+        (86400, 3600, "d", "h"),
+    ):
+        if whole < big * (24 if unit == "h" else 60) or unit == "d":
+            return f"{whole // big}{unit}{whole % big // small:02d}{part}"
+    raise AssertionError("the last unit takes everything")
+
+
+def when(at: float | None) -> str:
+    """Return a point in time in local time: without the date if it is today."""
+    if at is None:
+        return ""
+    moment = datetime.fromtimestamp(at)
+    today = datetime.fromtimestamp(time.time()).date() == moment.date()
+    return moment.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
+def number(count: int) -> str:
+    """Return a count with thousands separators."""
+    return f"{count:,}"
+
+
+def summary(phases: Iterable[tuple[Phase, int]]) -> "Text":
+    """Return ``9,120 ✓  8 ●  3 ✗``: how many are in which phase, coloured, zeros left out."""
+    from rich.text import Text
+
+    text = Text()
+    for phase, count in phases:
+        if count:
+            text.append("  " if text else "")
+            text.append(f"{number(count)} {phase.value}", style=LOOK[phase][2])
+    return text
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

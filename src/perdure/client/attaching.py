@@ -1,0 +1,109 @@
+"""Same name, same run: meeting a run that exists already, and going on with one that stopped."""
+
+import warnings
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from perdure._core.model import Bundle, Phase, SourceFile
+from perdure._ports import RunRow
+from perdure.client import link
+from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
+
+if TYPE_CHECKING:
+    from perdure._views.sqlite import RunView
+
+
+class CodeChangedWarning(UserWarning):
+    """A run goes on with code that differs from the code it was started with."""
+
+
+def attach(known: "RunView", asked: RunRow, *, strict: bool) -> None:
+    """Check that ``known`` is the run asked for, and go on with it if it was interrupted.
+
+    Raises:
+        RunConflictError: The name belongs to another task or other inputs.
+        ReplayDivergedError: The code has changed, and ``strict`` is set.
+    """
+    _same(known, asked)
+    if known.phase is Phase.INTERRUPTED:
+        go_on(known, retry_failed=False, strict=strict)
+
+
+def go_on(known: "RunView", *, retry_failed: bool, strict: bool) -> None:
+    """Drive a run that stopped; leave alone one that succeeded or that is being driven.
+
+    Args:
+        known: The run.
+        retry_failed: Also go on with a failed or aborted run: try its failed actions again.
+        strict: Refuse if the code has changed.
+
+    Raises:
+        ReplayDivergedError: The code has changed, and ``strict`` is set.
+    """
+    stopped = known.phase is Phase.INTERRUPTED
+    again = retry_failed and known.phase in (Phase.FAILED, Phase.ABORTED)
+    if not (stopped or again):
+        return
+    _mind_the_code(known, strict)
+    try:
+        link.runtime().drive(known.name, retry_failed=retry_failed)
+    except RunInUseError:
+        return  # another process was faster: waiting for it is all there is to do
+
+
+def current_bundle(known: "RunView") -> Bundle:
+    """Return the bundle of a run with the text its files have now."""
+    from pathlib import Path
+
+    blobs = link.blobs()
+    files = []
+    for source in known.bundle.files:
+        path = Path(source.path)
+        digest = blobs.put([path.read_bytes()]) if path.is_file() else source.blob
+        files.append(SourceFile(path=source.path, blob=digest))
+    return msgspec.structs.replace(known.bundle, files=tuple(files))
+
+
+def _same(known: "RunView", asked: RunRow) -> None:
+    from perdure._serde import preview
+
+    hint = (
+        f"use another name, or look at the one that has it: perdure show {asked.name}; "
+        f"perdure.rerun({asked.name!r}, ...) starts a new run with other inputs"
+    )
+    if known.task != asked.spec.name:
+        raise RunConflictError(
+            f"the name {asked.name!r} belongs to a run of another task: "
+            f"{known.task}, not {asked.spec.name}",
+            hint=hint,
+            run=asked.name,
+        )
+    if known.inputs_digest != asked.inputs_digest:
+        raise RunConflictError(
+            f"the name {asked.name!r} belongs to a run of {known.task} with other inputs: "
+            f"{preview(known.inputs)}, not {preview(asked.inputs)}",
+            hint=hint,
+            run=asked.name,
+        )
+
+
+def _mind_the_code(known: "RunView", strict: bool) -> None:
+    from perdure import _bundle
+
+    changed = _bundle.changed(known.bundle, link.blobs())
+    if not changed:
+        return
+    text = f"the code of run {known.name!r} has changed since it started: {', '.join(changed)}"
+    if strict:
+        raise ReplayDivergedError(
+            text,
+            hint="restore the code, or resume without strict: finished actions keep their results, "
+            "others run with the new code",
+            run=known.name,
+        )
+    warnings.warn(
+        f"{text}. Finished actions keep their results; others run with the new code.",
+        CodeChangedWarning,
+        stacklevel=5,
+    )

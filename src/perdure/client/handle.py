@@ -1,0 +1,179 @@
+"""The handle of a run: its phase, its result, its actions, its logs."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from perdure._core.model import Phase
+from perdure.client import link
+from perdure.client.twofold import twofold
+from perdure.errors import RunAbortedError, RunInterruptedError
+
+if TYPE_CHECKING:
+    from perdure._core.model import Failure
+    from perdure._views.sqlite import ActionView, RunView
+
+
+class Run:
+    """One execution of a root task. Handles are cheap, and any process may hold one.
+
+    Blocking methods have an awaitable form: ``await run.result.aio()``.
+
+    Attributes:
+        name: Unique name, under which any process of the same home finds the run again.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def url(self) -> str | None:
+        """Address of the run's page; ``None``, as embedded runs have no server."""
+        return None
+
+    @property
+    def phase(self) -> Phase:
+        """Where the run stands now; ``interrupted`` if nobody drives it to its end."""
+        return link.get(self.name).phase
+
+    @twofold
+    def wait(self, timeout: float | None = None) -> Phase:
+        """Wait until the run has ended or was interrupted, and return its phase.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: The run goes on, but the time is over.
+        """
+        return self._ended(timeout).phase
+
+    @twofold
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the run to end; return what its task returned or raise what it raised.
+
+        Args:
+            timeout: Seconds to wait at most.
+
+        Raises:
+            TimeoutError: The run goes on, but the time is over.
+            RunAbortedError: The run was aborted.
+            RunInterruptedError: The run was stopped before its end; it can be resumed.
+        """
+        return self._value(self._ended(timeout))
+
+    @twofold
+    def outputs(self) -> tuple[Any, ...]:
+        """Return the result as a tuple without waiting: ``()`` for None, a tuple as it is.
+
+        Raises:
+            TimeoutError: The run has not ended.
+        """
+        value = self._value(self._ended(0.0))
+        if value is None:
+            return ()
+        return value if isinstance(value, tuple) else (value,)
+
+    @twofold
+    def inputs(self) -> dict[str, Any]:
+        """Return the inputs of the root task by parameter name, defaults included."""
+        from perdure import _serde
+
+        inputs: dict[str, Any] = _serde.loads(link.get(self.name).inputs, link.blobs())
+        return inputs
+
+    @twofold
+    def actions(self, *, task: str | None = None, phase: str | None = None) -> "list[ActionView]":
+        """Return the recorded actions of the run, in the order of first recording.
+
+        Args:
+            task: Only actions of this task.
+            phase: Only actions in this phase.
+        """
+        return list(link.views().actions(link.get(self.name).key, task=task, phase=phase))
+
+    def logs(self, action: str | None = None, *, follow: bool = False) -> Iterator[str]:
+        """Yield the lines that actions of the run wrote to stdout and stderr.
+
+        Args:
+            action: Only this action, by its id or the beginning of it.
+            follow: Go on with new lines until the run ends.
+        """
+        from perdure.client.output import lines
+
+        return (line.text for line in lines(self.name, action, follow=follow))
+
+    @twofold
+    def abort(self) -> None:
+        """Stop the run for good, and everything below it, whichever process drives it."""
+        link.get(self.name)
+        link.runtime().abort(self.name)
+
+    def __repr__(self) -> str:
+        row = link.find(self.name)
+        if row is None:
+            return f"<Run {self.name!r}, unknown here>"
+        return f"<Run {self.name!r} of {row.task}: {row.phase.value}>"
+
+    def _ended(self, timeout: float | None) -> "RunView":
+        row = link.get(self.name)
+        stopped = row.phase.final or row.phase is Phase.INTERRUPTED
+        if stopped and link.running() is None:  # a runtime may be about to go on with the run
+            return row
+        try:
+            if link.runtime().wait(self.name, timeout) is None:
+                raise TimeoutError(
+                    f"run {self.name!r} is still {row.phase.value}; it goes on, and "
+                    f"perdure.get_run({self.name!r}) finds it again"
+                )
+        except KeyboardInterrupt:
+            _tell_how_to_resume(self.name)
+            raise
+        return link.get(self.name)
+
+    def _value(self, row: "RunView") -> Any:
+        from perdure import _serde
+
+        if row.phase is Phase.INTERRUPTED:
+            raise RunInterruptedError(
+                "the run was stopped before its end; what it finished is kept",
+                hint=f"go on with perdure.resume({self.name!r}), or: perdure resume {self.name}",
+                run=self.name,
+            )
+        if row.phase is Phase.ABORTED:
+            raise RunAbortedError(
+                "the run was aborted",
+                hint=f"perdure.resume({self.name!r}) goes on with it after all",
+                run=self.name,
+            )
+        assert row.outcome is not None  # the phase is final
+        if row.outcome.failure is not None:
+            raise _original(row, row.outcome.failure)
+        return _serde.loads(row.outcome.value or b"", link.blobs())
+
+
+def _original(row: "RunView", failure: "Failure") -> BaseException:
+    from perdure import _serde
+
+    error = _serde.load_error(failure, link.blobs(), run=row.name, task=row.task)
+    if row.ended is not None and row.ended < _BORN:
+        error.add_note(
+            f"run {row.name!r} failed before this process began; "
+            f"perdure.resume({row.name!r}) tries what failed again"
+        )
+    return error
+
+
+_BORN = time.time()
+_told: set[str] = set()
+
+
+def _tell_how_to_resume(name: str) -> None:
+    if name not in _told:
+        _told.add(name)
+        print(
+            f"\nperdure: interrupted; run {name} keeps what it finished. "
+            f"Go on with: perdure resume {name}",
+            file=sys.stderr,
+        )

@@ -1,0 +1,259 @@
+"""Starting runs (``run``, ``with_runcontext``, ``rerun``) and finding them (``get_run``, ``runs``)."""
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure._core.model import Bundle, Phase, TaskSpec
+from perdure._ports import RunRow
+from perdure.client import attaching, link
+from perdure.client.context import RunContext, with_flyte_options
+from perdure.client.handle import Run
+from perdure.client.naming import new_name
+from perdure.client.twofold import Twofold, twofold
+from perdure.errors import ConfigurationError, RunConflictError
+
+if TYPE_CHECKING:
+    from perdure._api.task import Task
+
+
+class Runner:
+    """Starts runs with options; made by :func:`with_runcontext`."""
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+
+    @twofold
+    def run(self, task: "Task", *args: Any, **kwargs: Any) -> Run:
+        """Start ``task`` with these arguments, or attach to the run that has the name.
+
+        Raises:
+            TypeCheckError: An argument does not fit its type hint.
+            RunConflictError: The name belongs to another task or other inputs.
+        """
+        return _start(task, args, kwargs, self._context)
+
+    def __repr__(self) -> str:
+        return f"<Runner {self._context}>"
+
+
+def _run(task: "Task", *args: Any, **kwargs: Any) -> Run:
+    """Start a run of ``task`` and return its handle at once.
+
+    Args:
+        task: A task; its arguments follow.
+        *args: Positional arguments of the task.
+        **kwargs: Keyword arguments of the task.
+
+    Raises:
+        TypeCheckError: An argument does not fit its type hint.
+        ConfigurationError: ``task`` is not a task, or this is itself inside an action.
+    """
+    return _start(task, args, kwargs, RunContext())
+
+
+def with_runcontext(
+    mode: str | None = None,
+    *,
+    name: str | None = None,
+    overwrite_cache: bool = False,
+    env_vars: Mapping[str, str] | None = None,
+    durability: str | None = None,
+    engine: str | None = None,
+    custom_context: Mapping[str, str] | None = None,
+    strict: bool = False,
+    **flyte_options: Any,
+) -> Runner:
+    """Return a runner with options: ``perdure.with_runcontext(name="nightly").run(main)``.
+
+    Args:
+        mode: ``"local"`` or None: runs are on this machine.
+        name: Name of the run. Under a name that exists the runner attaches: it gives the result
+            of a finished run and resumes an interrupted one.
+        overwrite_cache: Not supported yet.
+        env_vars: Environment variables for every worker process of the run.
+        durability: ``"full"`` or ``"process"``, for all runs of this process.
+        engine: ``"local"`` or None.
+        custom_context: Strings that every action of the run finds in ``ctx().custom_context``.
+        strict: Refuse to go on with a run whose code has changed, instead of warning.
+        **flyte_options: Options that Flyte 2 has and this version lacks are refused by name.
+
+    Raises:
+        NotSupportedError: A known option that this version does not honour.
+        ConfigurationError: An option that does not exist or makes no sense.
+    """
+    with_flyte_options(flyte_options)
+    return Runner(
+        RunContext(
+            mode=mode,
+            name=name,
+            overwrite_cache=overwrite_cache,
+            env_vars=dict(env_vars or {}),
+            durability=durability,
+            engine=engine,
+            custom_context=dict(custom_context or {}),
+            strict=strict,
+        )
+    )
+
+
+def _resume(name: str, *, strict: bool = False) -> Run:
+    """Go on with a run: what it finished is kept, what failed is tried again.
+
+    Args:
+        name: Name of the run. A succeeded run is returned as it is.
+        strict: Raise instead of warning if the code has changed since the run started.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+        ReplayDivergedError: The code has changed, and ``strict`` is set.
+    """
+    _refuse_inside_action("resume")
+    attaching.go_on(link.get(name), retry_failed=True, strict=strict)
+    return Run(name)
+
+
+def _rerun(
+    name: str, /, *, recover: bool = True, force: Iterable[str] = (), **new_inputs: Any
+) -> Run:
+    """Start a new run of the same task, with the recorded inputs or some of them replaced.
+
+    Args:
+        name: Name of the earlier run.
+        recover: Take over the results of the actions that succeeded in it.
+        force: Names of tasks whose actions run again all the same.
+        **new_inputs: Inputs that replace recorded ones.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+        TypeCheckError: A new input does not fit its type hint.
+    """
+    _refuse_inside_action("rerun")
+    old = link.get(name)
+    spec, bundle = old.spec, attaching.current_bundle(old)
+    inputs, digest, blobs = old.inputs, old.inputs_digest, old.blobs
+    if new_inputs:
+        from perdure import _serde
+        from perdure._worker.loader import load_task
+
+        task = load_task(old.spec.loader, old.bundle)
+        recorded = _serde.loads(old.inputs, link.blobs())
+        encoded = _serde.dumps(task.bind((), {**recorded, **new_inputs}), link.blobs())
+        inputs, digest, blobs = encoded.data, encoded.digest, encoded.blobs
+    options: dict[str, Any] = msgspec.msgpack.decode(old.options) if old.options else {}
+    options |= {"recover_from": old.name if recover else "", "force": list(force)}
+    row = RunRow(
+        name=new_name(spec.name),
+        spec=spec,
+        inputs=inputs,
+        inputs_digest=digest,
+        blobs=blobs,
+        bundle=bundle,
+        context=old.context,
+        options=msgspec.msgpack.encode({key: value for key, value in options.items() if value}),
+        created=time.time(),
+        parent=old.name,
+    )
+    link.runtime().submit(row)
+    return Run(row.name)
+
+
+def get_run(name: str) -> Run:
+    """Return the handle of an existing run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    return Run(link.get(name).name)
+
+
+def runs(phase: str | None = None, task: str | None = None, limit: int = 100) -> list[Run]:
+    """Return handles of the runs in this home, newest first.
+
+    Args:
+        phase: Only runs in this phase.
+        task: Only runs of this root task, by full name.
+        limit: At most so many.
+    """
+    wanted = None if phase is None else checked_phase(phase)
+    return [Run(row.name) for row in link.views().runs(phase=wanted, task=task, limit=limit)]
+
+
+def checked_phase(phase: str) -> Phase:
+    """Return the phase of that name.
+
+    Raises:
+        ConfigurationError: There is no such phase.
+    """
+    try:
+        return Phase(phase)
+    except ValueError:
+        known = ", ".join(each.value for each in Phase)
+        raise ConfigurationError(f"there is no phase {phase!r}", hint=f"one of {known}") from None
+
+
+def _start(task: "Task", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext) -> Run:
+    from perdure import _bundle, _serde
+    from perdure._api.task import Task
+
+    _refuse_inside_action("run")
+    if not isinstance(task, Task):
+        raise ConfigurationError(
+            f"perdure.run takes a task, not {task!r}",
+            hint="decorate the function with @env.task, and pass the task itself without calling "
+            "it: perdure.run(main, x=1)",
+        )
+    context.apply_durability()
+    bound = task.bind(args, kwargs)
+    blobs = link.blobs()
+    encoded = _serde.dumps(bound, blobs)
+    if encoded.needs:
+        raise ConfigurationError(
+            f"a future was passed to perdure.run({task.name}): it belongs to another run",
+            hint="wait for it and pass its result",
+        )
+    row = RunRow(
+        name=context.name or new_name(task.name),
+        spec=_with_env_vars(task.spec(), context.env_vars),
+        inputs=encoded.data,
+        inputs_digest=encoded.digest,
+        blobs=encoded.blobs,
+        bundle=Bundle(),
+        context=_serde.dumps(context.custom_context, blobs).data if context.custom_context else b"",
+        options=context.encoded(),
+        created=time.time(),
+    )
+    known = link.find(row.name) if context.name else None
+    if known is None:
+        row.bundle = _bundle.capture(blobs)
+        try:
+            link.runtime().submit(row)
+        except RunConflictError:  # another process was faster with the same name
+            known = link.get(row.name)
+    if known is not None:
+        attaching.attach(known, row, strict=context.strict)
+    return Run(row.name)
+
+
+def _with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
+    if not env_vars:
+        return spec
+    merged = dict(env_vars) | dict(spec.env_vars)
+    return msgspec.structs.replace(spec, env_vars=tuple(sorted(merged.items())))
+
+
+def _refuse_inside_action(verb: str) -> None:
+    from perdure._api.context import ctx
+
+    if ctx():
+        raise ConfigurationError(
+            f"perdure.{verb} was called inside an action",
+            hint="call the task itself: it becomes a child of this action, durable like it",
+        )
+
+
+run = Twofold(_run)
+resume = Twofold(_resume)
+rerun = Twofold(_rerun)
