@@ -1,0 +1,119 @@
+"""A journal in plain memory, for simulations: the same promises, without a disk."""
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from typing import assert_never
+
+from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
+from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
+
+
+class MemoryJournal:
+    """The :class:`~perdure._ports.Journal` port in memory. Rows are copied on their way in and out.
+
+    Attributes:
+        attempts: Recorded attempts, by run, action and number.
+        events: Recorded events, in order.
+    """
+
+    def __init__(self) -> None:
+        self.attempts: dict[tuple[int, int, int], AttemptRow] = {}
+        self.events: list[EventRow] = []
+        self._runs: dict[int, RunRow] = {}
+        self._keys: dict[str, int] = {}
+        self._actions: dict[int, dict[int, ActionRow]] = {}
+        self._places: dict[tuple[int, bytes], int] = {}
+
+    def create_run(self, row: RunRow) -> int:
+        """Store a new run and return its key."""
+        if row.name in self._keys:
+            raise RunConflictError("a run of this name exists", run=row.name)
+        key = len(self._runs) + 1
+        stored = copy(row)
+        stored.key = key
+        self._runs[key] = stored
+        self._keys[row.name] = key
+        self._actions[key] = {}
+        return key
+
+    def load_run(self, name: str) -> RunRow | None:
+        """Return the run, or None."""
+        key = self._keys.get(name)
+        return None if key is None else copy(self._runs[key])
+
+    def acquire(self, run: int, owner: str, is_alive: Callable[[str], bool]) -> int:
+        """Take the run's lease and return the new epoch."""
+        row = self._runs.get(run)
+        if row is None:
+            raise RunNotFoundError(f"the journal has no run with key {run}")
+        if row.owner not in ("", owner) and is_alive(row.owner):
+            raise RunInUseError(
+                f"the controller {row.owner} drives this run",
+                run=row.name,
+                hint="wait for it to finish, or end that process and resume the run",
+            )
+        row.owner = owner
+        row.epoch += 1
+        return row.epoch
+
+    def release(self, run: int, epoch: int) -> None:
+        """Give the lease back, unless the epoch is stale."""
+        row = self._runs.get(run)
+        if row is not None and row.epoch == epoch:
+            row.owner = ""
+
+    def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
+        """Write all rows of runs whose epoch is current; return the other runs."""
+        runs = epochs.keys() | {row.run for row in rows}
+        stale = frozenset(run for run in runs if self._epoch(run) != epochs.get(run, -1))
+        current = [row for row in rows if row.run not in stale]
+        self._refuse_taken(current)
+        for row in current:
+            self._write(copy(row))
+        return stale
+
+    def lookup(self, run: int, ids: Sequence[bytes]) -> dict[bytes, ActionRow]:
+        """Return those of the actions that have a row."""
+        places = ((id_, self._places.get((run, id_))) for id_ in ids)
+        return {id_: copy(self._actions[run][seq]) for id_, seq in places if seq is not None}
+
+    def last_seq(self, run: int) -> int:
+        """Return the largest ``seq`` of the run, 0 if it has no rows."""
+        return max(self._actions.get(run, ()), default=0)
+
+    def children(self, run: int, parent: int) -> Iterator[tuple[bytes, str, int]]:
+        """Yield ``(id, task, seq)`` of the finished children of the action at ``parent``."""
+        for seq, row in sorted(self._actions.get(run, {}).items()):
+            if row.parent == parent and row.phase.final:
+                yield row.id, row.task, seq
+
+    def close(self) -> None:
+        """Do nothing: what is in memory goes with the object."""
+
+    def _epoch(self, run: int) -> int | None:
+        row = self._runs.get(run)
+        return None if row is None else row.epoch
+
+    def _refuse_taken(self, rows: Sequence[Row]) -> None:
+        # Before anything is written, so that a refused commit leaves nothing behind.
+        fresh = [(row.run, row.seq) for row in rows if isinstance(row, ActionRow) and row.fresh]
+        if len(set(fresh)) < len(fresh) or any(seq in self._actions[run] for run, seq in fresh):
+            raise StorageError("a fresh row's place is taken; nothing was written")
+
+    def _write(self, row: Row) -> None:
+        match row:
+            case ActionRow():
+                row.fresh = False
+                self._actions[row.run][row.seq] = row
+                self._places[row.run, row.id] = row.seq
+            case AttemptRow():
+                self.attempts[row.run, row.seq, row.number] = row
+            case EventRow():
+                self.events.append(row)
+            case RunEnd():
+                run = self._runs[row.run]
+                run.phase = row.phase
+                run.ended = row.at if row.phase.final else None
+                run.outcome = row.outcome
+            case _:
+                assert_never(row)

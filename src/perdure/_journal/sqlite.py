@@ -1,0 +1,242 @@
+"""The journal of real runs: one SQLite database in write-ahead mode.
+
+A commit is one transaction and one fsync, whatever number of rows it carries. Rows go in as a few
+many-row statements rather than one statement per row: each statement gives up the interpreter lock
+once and then competes with the controller's busy loop to get it back, which under load costs far
+more than the insert.
+
+Two controllers may write to one journal, each driving its own runs: transactions are short and take
+turns. What keeps them off each other's runs is the lease epoch, checked inside each transaction.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import assert_never
+
+from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
+from perdure._journal.faults import storage_errors
+from perdure._journal.lookup import LookupTables, last_seq
+from perdure._journal.rows import (
+    ACTION_COLUMNS,
+    ATTEMPT_COLUMNS,
+    EVENT_COLUMNS,
+    RUN_COLUMNS,
+    Columns,
+    decode_action,
+    decode_run,
+    encode_action,
+    encode_attempt,
+    encode_event,
+    encode_outcome,
+    encode_run,
+)
+from perdure._journal.schema import open_journal
+from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
+from perdure.config import Durability
+from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
+
+CHILDREN_PAGE = 1000
+MAX_ROWS = 256  # in one statement; times 22 columns is well under SQLite's 32,766 parameters
+
+
+class SqliteJournal:
+    """The :class:`~perdure._ports.Journal` port on a SQLite file.
+
+    Args:
+        path: The database; it and the folders above it are created if missing.
+        durability: ``"full"``: commits survive power loss; ``"process"``: the death of any process.
+
+    Raises:
+        JournalCorruptError: The file is damaged or no database.
+        JournalVersionError: A newer release wrote it.
+        StorageError: It is some other program's database, or the folder cannot be written.
+    """
+
+    def __init__(self, path: Path, durability: Durability = "full") -> None:
+        self._path = path
+        self._pid = os.getpid()
+        self._db = open_journal(path, durability)
+        self._lookup = LookupTables(self._db)
+        self._tasks: dict[tuple[str, bytes], int] = {}
+
+    def create_run(self, row: RunRow) -> int:
+        """Store a new run and return its key."""
+        values = encode_run(row)
+        with self._transaction() as db:
+            if db.execute("SELECT 1 FROM runs WHERE name = ?", (row.name,)).fetchone():
+                raise RunConflictError("a run of this name exists", run=row.name)
+            key = db.execute(
+                f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({_marks(values)})", values
+            ).lastrowid
+        assert key is not None  # it is the row just inserted
+        return key
+
+    def load_run(self, name: str) -> RunRow | None:
+        """Return the run, or None."""
+        with self._guarded() as db:
+            found = db.execute(
+                f"SELECT key, {RUN_COLUMNS} FROM runs WHERE name = ?", (name,)
+            ).fetchone()
+        return None if found is None else decode_run(found)
+
+    def acquire(self, run: int, owner: str, is_alive: Callable[[str], bool]) -> int:
+        """Take the run's lease and return the new epoch."""
+        with self._transaction() as db:
+            found = db.execute(
+                "SELECT name, owner, epoch FROM runs WHERE key = ?", (run,)
+            ).fetchone()
+            if found is None:
+                raise RunNotFoundError(f"the journal has no run with key {run}")
+            name, holder, epoch = found
+            if holder not in ("", owner) and is_alive(holder):
+                raise RunInUseError(
+                    f"the controller {holder} drives this run",
+                    run=name,
+                    hint="wait for it to finish, or end that process and resume the run",
+                )
+            db.execute(
+                "UPDATE runs SET owner = ?, epoch = ? WHERE key = ?", (owner, epoch + 1, run)
+            )
+        return int(epoch) + 1
+
+    def release(self, run: int, epoch: int) -> None:
+        """Give the lease back, unless the epoch is stale."""
+        with self._transaction() as db:
+            db.execute("UPDATE runs SET owner = '' WHERE key = ? AND epoch = ?", (run, epoch))
+        with self._guarded():
+            self._lookup.drop(run)
+
+    def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
+        """Write the rows of runs whose epoch is current, in one transaction; return the others."""
+        with self._transaction() as db:
+            runs = epochs.keys() | {row.run for row in rows}
+            stale = frozenset(run for run in runs if _epoch(db, run) != epochs.get(run, -1))
+            self._write(db, rows, stale)
+        return stale
+
+    def lookup(self, run: int, ids: Sequence[bytes]) -> dict[bytes, ActionRow]:
+        """Return those of the actions that have a row."""
+        with self._guarded():
+            found = map(decode_action, self._lookup.find(run, ids))
+            return {row.id: row for row in found}
+
+    def last_seq(self, run: int) -> int:
+        """Return the largest ``seq`` of the run, 0 if it has no rows."""
+        with self._guarded() as db:
+            return last_seq(db, run)
+
+    def children(self, run: int, parent: int) -> Iterator[tuple[bytes, str, int]]:
+        """Yield ``(id, task, seq)`` of the finished children of the action at ``parent``."""
+        # In pages, so that a caller who stops half way leaves no open read behind: it would keep
+        # the write-ahead log from being reset.
+        after = 0
+        while True:
+            with self._guarded() as db:
+                page = db.execute(
+                    "SELECT a.id, t.name, a.seq FROM actions AS a JOIN tasks AS t ON t.id = a.task "
+                    "WHERE a.run = ? AND a.seq > ? AND a.parent = ? "
+                    f"AND a.phase IN {FINAL_NUMBERS} ORDER BY a.seq LIMIT {CHILDREN_PAGE}",
+                    (run, after, parent),
+                ).fetchall()
+            yield from page
+            if len(page) < CHILDREN_PAGE:
+                return
+            after = page[-1][2]
+
+    def close(self) -> None:
+        """Release the file."""
+        if os.getpid() == self._pid:
+            self._db.close()
+
+    # --- transactions ---
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sqlite3.Connection]:
+        if os.getpid() != self._pid:
+            raise StorageError(
+                f"the journal {self._path} was opened by process {self._pid} and cannot be used in "
+                "a fork of it",
+                hint="open it anew in the child process",
+            )
+        with storage_errors(self._path):
+            yield self._db
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                self._tasks.clear()  # some may have been numbered in this very transaction
+                with suppress(sqlite3.Error):  # the error on its way up tells more
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+                raise
+
+    def _write(self, db: sqlite3.Connection, rows: Sequence[Row], stale: frozenset[int]) -> None:
+        """Write table by table: only rows of the same table depend on each other's order."""
+        inserts: list[Columns] = []
+        replacements: list[Columns] = []
+        attempts: list[Columns] = []
+        events: list[Columns] = []
+        for row in rows:
+            if row.run in stale:
+                continue
+            match row:
+                case ActionRow():
+                    task = self._tasks.get((row.task, row.code)) or self._intern(row.task, row.code)
+                    (inserts if row.fresh else replacements).append(encode_action(row, task))
+                case AttemptRow():
+                    attempts.append(encode_attempt(row))
+                case EventRow():
+                    events.append(encode_event(row))
+                case RunEnd():
+                    _end(db, row)
+                case _:
+                    assert_never(row)
+        _insert(db, f"INSERT INTO actions ({ACTION_COLUMNS})", inserts)
+        _insert(db, f"REPLACE INTO actions ({ACTION_COLUMNS})", replacements)
+        _insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)
+        _insert(db, f"INSERT INTO events ({EVENT_COLUMNS})", events)
+
+    def _intern(self, name: str, code: bytes) -> int:
+        self._db.execute("INSERT OR IGNORE INTO tasks (name, code) VALUES (?, ?)", (name, code))
+        (task,) = self._db.execute(
+            "SELECT id FROM tasks WHERE name = ? AND code = ?", (name, code)
+        ).fetchone()
+        self._tasks[name, code] = task
+        return int(task)
+
+
+def _insert(db: sqlite3.Connection, head: str, rows: list[Columns]) -> None:
+    """Write the rows in statements of 256, 128, ... 1 rows each: few, and all of them cached."""
+    done = 0
+    while done < len(rows):
+        count = min(MAX_ROWS, 1 << (len(rows) - done).bit_length() - 1)
+        values = ", ".join([f"({_marks(rows[0])})"] * count)
+        batch = rows[done : done + count]
+        db.execute(f"{head} VALUES {values}", [*chain.from_iterable(batch)])
+        done += count
+
+
+def _end(db: sqlite3.Connection, row: RunEnd) -> None:
+    outcome, error = encode_outcome(row.outcome)
+    db.execute(
+        "UPDATE runs SET phase = ?, ended = ?, error = ?, outcome = ? WHERE key = ?",
+        (PHASE_NUMBERS[row.phase], row.at if row.phase.final else None, error, outcome, row.run),
+    )
+
+
+def _epoch(db: sqlite3.Connection, run: int) -> int | None:
+    found = db.execute("SELECT epoch FROM runs WHERE key = ?", (run,)).fetchone()
+    return None if found is None else int(found[0])
+
+
+def _marks(columns: Columns) -> str:
+    return ", ".join("?" * len(columns))
