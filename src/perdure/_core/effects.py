@@ -1,0 +1,32 @@
+"""What the core asks of its shell, besides the orders in the workers' outboxes."""
+
+from dataclasses import dataclass, field
+
+from perdure._core.model import Outcome
+from perdure._core.records import Row
+from perdure._core.state import Action, Attempt, Run, Worker
+
+
+@dataclass(slots=True)
+class Effects:
+    """Collected while commands are handled; the shell takes them after each batch.
+
+    Attributes:
+        rows: To be committed to the journal, in order.
+        finished: Actions whose outcome is among the rows: to be reported as committed.
+        lookups: Ids whose recorded state is wanted, per run.
+        audits: Replayed actions: were all recorded children called again?
+        spawns: Workers to be placed.
+        kills: Workers to be killed, with everything they started.
+        told: Workers whose outbox is not empty, by number.
+        ended: Runs whose root outcome is recorded.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    finished: list[Action] = field(default_factory=list)
+    lookups: dict[Run, list[bytes]] = field(default_factory=dict)
+    audits: list[Attempt] = field(default_factory=list)
+    spawns: list[Worker] = field(default_factory=list)
+    kills: list[Worker] = field(default_factory=list)
+    told: dict[int, Worker] = field(default_factory=dict)
+    ended: list[tuple[Run, Outcome]] = field(default_factory=list)

@@ -1,0 +1,69 @@
+"""Failures the controller itself makes. Their ``code`` names the class that users catch."""
+
+from perdure._core.model import Failure
+
+
+def _failure(name: str, code: str, message: str, *, retryable: bool = False) -> Failure:
+    return Failure(f"perdure.errors.{name}", message, code=code, retryable=retryable)
+
+
+def cancelled(message: str) -> Failure:
+    """The action was cancelled or aborted."""
+    return _failure("CancelledError", "cancelled", message)
+
+
+def timed_out(limit: str, seconds: float, traceback: str = "") -> Failure:
+    """A time limit passed. Only ``max_runtime`` may be retried: the others span all attempts."""
+    return Failure(
+        "perdure.errors.TaskTimeoutError",
+        f"{limit} of {seconds:g} s passed",
+        traceback=traceback,
+        code="timeout",
+        retryable=limit == "max_runtime",
+    )
+
+
+def worker_lost(message: str) -> Failure:
+    """The worker process died while it executed the attempt."""
+    return _failure("WorkerLostError", "worker_lost", message, retryable=True)
+
+
+def out_of_memory(message: str) -> Failure:
+    """The kernel killed the worker for its memory."""
+    return _failure("OutOfMemoryError", "out_of_memory", message, retryable=True)
+
+
+def infeasible(message: str) -> Failure:
+    """No node could ever satisfy the request."""
+    return _failure("InfeasibleError", "infeasible", message)
+
+
+def too_deep(depth: int) -> Failure:
+    """Tasks call tasks without end."""
+    return _failure(
+        "NestingTooDeepError",
+        "nesting_too_deep",
+        f"tasks are nested {depth} levels deep; most likely a recursion without end",
+    )
+
+
+def unknown_dependency(action: bytes) -> Failure:
+    """A future in the inputs belongs to no action of this run."""
+    return _failure(
+        "ProtocolError", "protocol", f"the inputs hold a future of {action.hex()}, unknown here"
+    )
+
+
+def diverged(missing: list[str]) -> Failure:
+    """A strict replay did not call everything that is recorded."""
+    return _failure("ReplayDivergedError", "replay_diverged", divergence(missing))
+
+
+def divergence(missing: list[str]) -> str:
+    """Describe recorded children that a replay did not call."""
+    shown = "\n".join(f"  - {name}" for name in missing[:10])
+    more = f"\n  ... and {len(missing) - 10} more" if len(missing) > 10 else ""
+    return (
+        f"the replay did not call {len(missing)} recorded "
+        f"{'child' if len(missing) == 1 else 'children'} again:\n{shown}{more}"
+    )

@@ -1,0 +1,390 @@
+"""The moves of an action from its call to its recorded outcome.
+
+Everything that changes an action's stage is here; who asked for it (a worker's message, a timer,
+the journal's answer, the user) is the business of ``machine.py``.
+"""
+
+from dataclasses import dataclass, field
+
+from perdure._core import failures
+from perdure._core.effects import Effects
+from perdure._core.model import Failure, LogSpan, Outcome
+from perdure._core.orders import Deliver, Interrupt
+from perdure._core.records import AttemptRow, EventRow, RunEnd
+from perdure._core.retry import delay, should_retry
+from perdure._core.rows import is_unfinished, place_of, row_of
+from perdure._core.scheduling import Scheduler
+from perdure._core.state import Action, Attempt, Run
+from perdure._core.timers import Timers
+from perdure._core.transitions import Stage
+
+RECENT = 4096
+"""Outcomes kept after their delivery, for calls that crossed it on the way; a bound, not a cache."""
+
+MAX_LOSSES = 10
+"""Attempts an action may lose in a row, without progress, to kills that are not its own fault."""
+
+MAX_DEPTH = 100
+"""Levels of tasks calling tasks."""
+
+
+@dataclass(slots=True)
+class Ended:
+    """How an attempt ended, as its worker tells it."""
+
+    outcome: Outcome
+    seconds: float = 0.0
+    started: float | None = None
+    log: tuple[LogSpan, ...] = ()
+    extra: list[bytes] = field(default_factory=list)
+
+
+class Lifecycle:
+    """Moves actions; keeps the promises P1 (commit before observe) and P2 (once)."""
+
+    def __init__(
+        self, scheduler: Scheduler, timers: Timers, effects: Effects, grace: float
+    ) -> None:
+        self.scheduler = scheduler
+        self.timers = timers
+        self.effects = effects
+        self.grace = grace
+        self.now = 0.0
+        scheduler.overrun = self._expire_attempt
+
+    # --- towards an attempt -----------------------------------------------------------------------
+
+    def admit(self, action: Action) -> None:
+        """The action is new work, or known to be unfinished: get it ready to run."""
+        if action.depth > MAX_DEPTH:
+            self.fail(action, failures.too_deep(action.depth))
+            return
+        task = action.task
+        assert task is not None
+        shortage = self.scheduler.ledger.shortage(task.spec.demand)
+        if shortage:
+            self.fail(action, failures.infeasible(shortage))
+            return
+        if action.stage is Stage.RECALLING:
+            action.move(Stage.WAITING)
+        timeout = task.spec.timeout
+        if timeout.deadline is not None:
+            self.timers.at(
+                action.created + timeout.deadline,
+                self._expire,
+                action,
+                "deadline",
+                timeout.deadline,
+            )
+        for need in action.needs:
+            self._await_need(action, need)
+            if action.stage is not Stage.WAITING:
+                return
+        if not action.missing:
+            self.queue(action)
+
+    def _await_need(self, action: Action, need: bytes) -> None:
+        run = action.run
+        producer = run.actions.get(need)
+        if producer is not None:
+            if producer.dependents is None:
+                producer.dependents = []
+            producer.dependents.append(action)
+            action.missing += 1
+        elif need in run.recent:
+            self._feed(action, need, run.recent[need])
+        else:
+            action.missing += 1
+            run.awaited.setdefault(need, []).append(action)
+            self.effects.lookups.setdefault(run, []).append(need)
+
+    def _feed(self, action: Action, need: bytes, outcome: Outcome) -> None:
+        """One of the action's inputs has its outcome."""
+        if outcome.failure is not None:
+            self.fail(action, outcome.failure)
+        else:
+            assert outcome.value is not None
+            action.values[need] = outcome.value
+
+    def feed(self, action: Action, need: bytes, outcome: Outcome) -> None:
+        """An input the action was waiting for has its outcome."""
+        if action.stage is not Stage.WAITING:
+            return
+        action.missing -= 1
+        self._feed(action, need, outcome)
+        if action.stage is Stage.WAITING and not action.missing:
+            self.queue(action)
+
+    def queue(self, action: Action, *, front: bool = False) -> None:
+        """The action is ready."""
+        action.move(Stage.QUEUED)
+        action.queued_at = self.now
+        limit = action.task.spec.timeout.max_queued_time  # type: ignore[union-attr]
+        if limit is not None:
+            self.timers.at(self.now + limit, self._expire_queued, action, self.now, limit)
+        action.run.dirty[action.id] = action
+        self.scheduler.enqueue(action, front=front)
+
+    def sleep(self, action: Action, wake_at: float) -> None:
+        """A durable sleep begins or goes on; its end is written at once, so a crash cannot move it."""
+        if action.stage is Stage.RECALLING:
+            action.move(Stage.WAITING)
+        if action.wake_at is None:
+            action.wake_at = wake_at
+            self.effects.rows.append(row_of(action, self.effects.rows))  # type: ignore[arg-type]
+        self.timers.at(action.wake_at, self._wake, action)
+
+    def _wake(self, action: Action) -> None:
+        if is_unfinished(action):
+            self.finish(action, Outcome(value=b""))
+
+    # --- the end of an attempt --------------------------------------------------------------------
+
+    def attempt_ended(self, attempt: Attempt, ended: Ended) -> None:
+        """The attempt has left its worker with a value or a failure."""
+        action, outcome = attempt.action, ended.outcome
+        self.detach(attempt)
+        action.log = ended.log
+        if ended.started is not None:
+            action.started = ended.started
+        if outcome.failure is not None:
+            self.attempt_failed(attempt, self._reason(action, outcome.failure))
+            return
+        self.cancel_children(action, "its parent has ended")
+        if attempt.recalled is not None:
+            action.outcome = outcome
+            action.move(Stage.AUDITING)
+            self.effects.audits.append(attempt)
+        else:
+            self.finish(action, outcome)
+
+    def detach(self, attempt: Attempt) -> None:
+        """Take the attempt from its worker; what it has called may be found by the next one."""
+        action = attempt.action
+        self.scheduler.detach(attempt, self.now)
+        if attempt.calls:
+            action.replay = True
+            for child in (action.children or {}).values():
+                child.waiter = None
+
+    def _reason(self, action: Action, failure: Failure) -> Failure:
+        """Prefer our own reason to stop the attempt to the error the stop caused in it."""
+        if not action.ending:
+            return failure
+        spec = action.task.spec.timeout  # type: ignore[union-attr]
+        if action.ending == "deadline":
+            return failures.timed_out("deadline", spec.deadline or 0.0, failure.traceback)
+        if action.ending == "max_runtime":
+            return failures.timed_out("max_runtime", spec.max_runtime or 0.0, failure.traceback)
+        return failures.cancelled(action.ending)
+
+    def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
+        """Try the action again if its policy allows; otherwise the failure is its outcome."""
+        action = attempt.action
+        policy = action.task.spec.retry  # type: ignore[union-attr]
+        if action.run.closed or not should_retry(policy, failure, action.charged):
+            self.cancel_children(action, "its parent has failed")
+            self.finish(action, Outcome(failure=failure))
+            return
+        self.note_attempt(action, failure)
+        action.retry_failed = True
+        action.ending = ""
+        action.losses = 0
+        action.move(Stage.RETRYING)
+        action.run.dirty[action.id] = action
+        wait = delay(policy, action.charged, action.id)
+        if wait:
+            self.timers.at(self.now + wait, self._retry, action)
+        else:
+            self._retry(action)
+
+    def _retry(self, action: Action) -> None:
+        if action.stage is Stage.RETRYING:
+            self.queue(action, front=True)
+
+    def attempt_lost(self, attempt: Attempt, failure: Failure, *, guilty: bool) -> None:
+        """The attempt's worker died.
+
+        Args:
+            attempt: The attempt.
+            failure: What to say if the action ends with it.
+            guilty: The action itself brought the worker down; otherwise the attempt is free.
+        """
+        action = attempt.action
+        progressed = bool(attempt.calls and action.progress)
+        self.detach(attempt)
+        if action.ending:
+            self.attempt_failed(attempt, self._reason(action, failure))
+        elif guilty:
+            self.attempt_failed(attempt, failure)
+        else:
+            action.charged -= 1
+            action.total_losses += 1
+            action.losses = 1 if progressed else action.losses + 1
+            action.progress = False
+            if action.losses > MAX_LOSSES:
+                action.charged += 1
+                self.attempt_failed(attempt, failure)
+                return
+            self.note_attempt(action, failure)
+            self.queue(action, front=True)
+
+    def attempt_returned(self, attempt: Attempt) -> None:
+        """The worker gives the attempt back unstarted."""
+        action = attempt.action
+        self.scheduler.detach(attempt, self.now)
+        action.charged -= 1
+        action.started = None
+        if action.ending:
+            self.fail(action, self._reason(action, failures.cancelled(action.ending)))
+        else:
+            self.queue(action, front=True)
+
+    def note_attempt(self, action: Action, failure: Failure) -> None:
+        """Keep the story of an attempt that did not end its action."""
+        rows = self.effects.rows
+        rows.append(
+            AttemptRow(
+                run=action.run.key,
+                seq=place_of(action, rows),  # type: ignore[arg-type]
+                number=action.charged + action.total_losses - 1,
+                failure=failure,
+                started=action.started or self.now,
+                ended=self.now,
+                worker=action.worker,
+                log=action.log,
+            )
+        )
+        action.run.dirty[action.id] = action
+
+    # --- outcomes ---------------------------------------------------------------------------------
+
+    def fail(self, action: Action, failure: Failure) -> None:
+        """End the action with a failure that is not an attempt's."""
+        self.finish(action, Outcome(failure=failure))
+
+    def finish(self, action: Action, outcome: Outcome) -> None:
+        """Decide the outcome. It is written now, and visible to nobody before the commit (P1)."""
+        if action.stage is Stage.QUEUED:
+            self.scheduler.left_queue(action)
+        run, rows = action.run, self.effects.rows
+        action.move(Stage.COMMITTING)
+        action.outcome = outcome
+        action.ended = self.now
+        run.dirty.pop(action.id, None)
+        rows.append(row_of(action, rows))  # type: ignore[arg-type]
+        self.effects.finished.append(action)
+        if action.parent is None:
+            run.closed = True
+            rows.append(
+                RunEnd(run=run.key, phase=rows[-1].phase, at=self.now, outcome=outcome)  # type: ignore[union-attr]
+            )
+
+    def committed(self, action: Action) -> None:
+        """The outcome is recorded: let everyone see it who waits for it, and forget the action."""
+        outcome = action.outcome
+        assert outcome is not None
+        action.move(Stage.COMMITTED)
+        self.release(action, outcome)
+
+    def release(self, action: Action, outcome: Outcome) -> None:
+        """Show a recorded outcome and forget the action."""
+        run, parent = action.run, action.parent
+        run.actions.pop(action.id, None)
+        if parent is not None:
+            parent.progress = True
+            if parent.children is not None:
+                parent.children.pop(action.id, None)
+        recent = run.recent
+        recent[action.id] = outcome
+        if len(recent) > RECENT:
+            del recent[next(iter(recent))]
+        if action.waiter is not None:
+            self.deliver(action.waiter, action.id, outcome)
+        for dependent in action.dependents or ():
+            self.feed(dependent, action.id, outcome)
+        if parent is None:
+            self.effects.ended.append((run, outcome))
+
+    def deliver(self, waiter: Attempt, action: bytes, outcome: Outcome) -> None:
+        """Tell an attempt the recorded outcome of its child."""
+        if waiter.handle not in self.scheduler.attempts:
+            return
+        worker = waiter.worker
+        worker.outbox.append(Deliver(waiter.handle, action, outcome))
+        self.effects.told[worker.number] = worker
+        waiter.outstanding -= 1
+        if not waiter.outstanding and worker.pool.is_async:
+            self.scheduler.unblock(waiter)
+
+    # --- stopping ---------------------------------------------------------------------------------
+
+    def cancel(self, action: Action, why: str) -> None:
+        """Stop the action and everything below it (P8)."""
+        if not is_unfinished(action):
+            return
+        self.cancel_children(action, why)
+        if action.attempt is None:
+            self.fail(action, failures.cancelled(why))
+        elif not action.ending:
+            self._stop_attempt(action.attempt, why)
+
+    def cancel_children(self, action: Action, why: str) -> None:
+        """Stop everything below the action."""
+        for child in list((action.children or {}).values()):
+            self.cancel(child, why)
+
+    def _stop_attempt(self, attempt: Attempt, ending: str) -> None:
+        """Ask the worker to stop the attempt, and see to it that it does."""
+        action, worker = attempt.action, attempt.worker
+        action.ending = ending
+        timeout = ending in ("deadline", "max_runtime")
+        worker.outbox.append(Interrupt(attempt.handle, "timeout" if timeout else "cancelled"))
+        self.effects.told[worker.number] = worker
+        self.timers.at(self.now + self.grace, self._kill_unless_ended, attempt)
+
+    def _kill_unless_ended(self, attempt: Attempt) -> None:
+        if attempt.handle in self.scheduler.attempts and not attempt.worker.killed:
+            attempt.worker.killed = True
+            attempt.worker.stopping = True
+            self.effects.kills.append(attempt.worker)
+
+    def _expire_attempt(self, attempt: Attempt) -> None:
+        if attempt.handle in self.scheduler.attempts and not attempt.action.ending:
+            self.cancel_children(attempt.action, "its parent has run too long")
+            self._stop_attempt(attempt, "max_runtime")
+
+    def _expire_queued(self, action: Action, since: float, limit: float) -> None:
+        if action.stage is Stage.QUEUED and action.queued_at == since:
+            self.fail(action, failures.timed_out("max_queued_time", limit))
+
+    def _expire(self, action: Action, limit: str, seconds: float) -> None:
+        if not is_unfinished(action):
+            return
+        self.cancel_children(action, "the deadline of its parent has passed")
+        if action.attempt is None:
+            self.fail(action, failures.timed_out(limit, seconds))
+        elif not action.ending:
+            self._stop_attempt(action.attempt, limit)
+
+    def close(self, run: Run) -> None:
+        """Forget a run that this controller no longer drives; its attempts are stopped."""
+        run.closed = True
+        for action in list(run.actions.values()):
+            if action.stage is Stage.QUEUED:
+                self.scheduler.left_queue(action)
+            attempt = action.attempt
+            if attempt is not None:
+                self.scheduler.detach(attempt, self.now)
+                if not attempt.worker.killed:
+                    attempt.worker.killed = attempt.worker.stopping = True
+                    self.effects.kills.append(attempt.worker)
+            action.stage = Stage.COMMITTED
+        run.actions.clear()
+        run.dirty.clear()
+
+    def notice(self, run: Run, action: Action | None, kind: str, text: str) -> None:
+        """Keep a message for people with the run."""
+        rows = self.effects.rows
+        seq = place_of(action, rows) if action else 0  # type: ignore[arg-type]
+        rows.append(EventRow(run=run.key, seq=seq, at=self.now, kind=kind, text=text))

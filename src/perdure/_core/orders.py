@@ -1,0 +1,48 @@
+"""Orders to workers. They wait in the worker's outbox, in order, until the shell sends them."""
+
+from typing import Any
+
+import msgspec
+
+from perdure._core.model import Outcome
+
+
+class Start(msgspec.Struct, gc=False):
+    """Execute ``attempt`` (a :class:`~perdure._core.state.Attempt`) after those before it."""
+
+    attempt: Any
+
+
+class Deliver(msgspec.Struct, gc=False):
+    """Attempt ``parent`` may see the outcome of its child: it is recorded."""
+
+    parent: int
+    id: bytes
+    outcome: Outcome
+
+
+class Unknown(msgspec.Struct, gc=False):
+    """Attempt ``parent`` asked for a step of which nothing is recorded."""
+
+    parent: int
+    id: bytes
+
+
+class Interrupt(msgspec.Struct, gc=False):
+    """Stop the attempt cooperatively."""
+
+    attempt: int
+    reason: str
+
+
+class TakeBack(msgspec.Struct, gc=False):
+    """Give back those of the attempts that have not started."""
+
+    attempts: tuple[int, ...]
+
+
+class Quit(msgspec.Struct, gc=False):
+    """End the process; it has nothing to do."""
+
+
+Order = Start | Deliver | Unknown | Interrupt | TakeBack | Quit

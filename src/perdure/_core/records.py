@@ -1,0 +1,143 @@
+"""The records: what the core decides to write, and what the journal holds.
+
+A record says everything about its row; adapters of the journal store and return it unchanged.
+"""
+
+import msgspec
+
+from perdure._core.model import Bundle, Failure, LogSpan, Outcome, Phase, TaskSpec
+
+
+class RunRow(msgspec.Struct, kw_only=True):
+    """A run as the journal holds it.
+
+    Attributes:
+        key: Number of the run in this journal; 0 before it is created.
+        name: Unique name.
+        spec: Root task.
+        inputs: Encoded inputs of the root task, and the blobs they refer to.
+        bundle: Code the run is pinned to.
+        context: Encoded custom context, b"" if none.
+        options: Encoded run options (durability, ...), free-form for the layers above.
+        created: Wall-clock seconds; likewise ``started`` and ``ended``.
+        phase: As recorded. A reader that finds a phase that is not final and no live owner reports
+            ``interrupted``.
+        outcome: Set when the phase is final.
+        owner: Name of the controller that holds the lease, "" if none.
+        epoch: Lease epoch; grows by one each time the run is acquired.
+        parent: Name of the run this one was rerun from, or "".
+    """
+
+    name: str
+    spec: TaskSpec
+    inputs: bytes = b""
+    inputs_digest: bytes = b""
+    blobs: tuple[bytes, ...] = ()
+    bundle: Bundle = Bundle()
+    context: bytes = b""
+    options: bytes = b""
+    created: float = 0.0
+    ended: float | None = None
+    phase: Phase = Phase.QUEUED
+    outcome: Outcome | None = None
+    owner: str = ""
+    epoch: int = 0
+    parent: str = ""
+    key: int = 0
+
+
+class ActionRow(msgspec.Struct, kw_only=True):
+    """One action of a run: inserted at its outcome, or earlier by a flush.
+
+    ``(run, seq)`` is its place: ``seq`` counts up from 1 (the root action) in the order in which
+    rows are first written, so the table only ever grows at its end. Identity is ``id``.
+
+    Attributes:
+        run: Key of the run.
+        seq: Place in the run.
+        fresh: The row has never been written: a plain insert; otherwise it replaces its earlier
+            state.
+        id: Action id (16 bytes).
+        parent: ``seq`` of the parent; 0 for the root.
+        task: Task or step name.
+        code: Fingerprint of the task's body, b"" for steps.
+        kind: ``task``, ``trace``, ``sleep`` or ``value`` (``durable.now`` and the like).
+        phase: Current phase.
+        inputs: Encoded inputs.
+        outcome: Set when the phase is final.
+        created: Wall-clock seconds; ``started`` and ``ended`` likewise, None when not reached.
+        attempts: Attempts charged to the retry budget so far, the current one included.
+        losses: Attempts lost to no fault of the action, not charged.
+        worker: Number of the worker of the last attempt, 0 if none.
+        log: Ranges of that worker's log.
+        group: Display group, or "".
+        wake_at: When a durable sleep ends.
+        blobs: Blobs that inputs and outcome refer to.
+    """
+
+    run: int
+    seq: int
+    id: bytes
+    parent: int
+    task: str
+    created: float
+    fresh: bool = True
+    code: bytes = b""
+    kind: str = "task"
+    phase: Phase = Phase.QUEUED
+    inputs: bytes = b""
+    outcome: Outcome | None = None
+    started: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    losses: int = 0
+    worker: int = 0
+    log: tuple[LogSpan, ...] = ()
+    group: str = ""
+    wake_at: float | None = None
+    blobs: tuple[bytes, ...] = ()
+
+
+class AttemptRow(msgspec.Struct, kw_only=True):
+    """An attempt that did not end its action: failed and retried, or lost. For people, not recovery.
+
+    Attributes:
+        run: Key of the run.
+        seq: Place of the action.
+        number: Counts all attempts of the action from 0, lost ones included.
+        failure: What ended it.
+        started: Wall-clock seconds; ``ended`` likewise.
+        worker: Number of the worker.
+        log: Ranges of that worker's log.
+    """
+
+    run: int
+    seq: int
+    number: int
+    failure: Failure
+    started: float
+    ended: float
+    worker: int = 0
+    log: tuple[LogSpan, ...] = ()
+
+
+class EventRow(msgspec.Struct, kw_only=True):
+    """A notice about a run or one of its actions (``seq`` 0: the run)."""
+
+    run: int
+    seq: int
+    at: float
+    kind: str
+    text: str
+
+
+class RunEnd(msgspec.Struct, kw_only=True):
+    """The run has its outcome; or, with ``outcome=None``, its phase changed."""
+
+    run: int
+    phase: Phase
+    at: float
+    outcome: Outcome | None = None
+
+
+Row = ActionRow | AttemptRow | EventRow | RunEnd

@@ -1,0 +1,63 @@
+"""Records of the core's objects, and the rule that keeps ancestors written."""
+
+from perdure._core.model import Outcome, phase_of
+from perdure._core.records import ActionRow
+from perdure._core.state import Action
+from perdure._core.transitions import PHASES, Stage
+
+
+def place_of(action: Action, out: list[ActionRow]) -> int:
+    """Return the action's place in the journal; write it and its ancestors first if they have none.
+
+    An action with a recorded descendant therefore always has a row itself: a call that finds no
+    row knows, without asking, that nothing below it is recorded either.
+    """
+    if not action.seq:
+        out.append(row_of(action, out))
+    return action.seq
+
+
+def row_of(action: Action, out: list[ActionRow]) -> ActionRow:
+    """Return the action's row as of now, giving it a place if it has none."""
+    run, task, outcome = action.run, action.task, action.outcome
+    parent = place_of(action.parent, out) if action.parent else 0
+    fresh = not action.seq
+    if fresh:
+        action.seq = run.next_seq
+        run.next_seq += 1
+    phase = phase_of(outcome) if outcome else PHASES[action.stage]
+    blobs = action.blobs
+    if outcome and outcome.blobs:
+        blobs = (*blobs, *outcome.blobs)
+    return ActionRow(
+        run=run.key,
+        seq=action.seq,
+        id=action.id,
+        parent=parent,
+        task=action.name,
+        created=action.created,
+        fresh=fresh,
+        code=task.spec.code if task else b"",
+        kind=action.kind,
+        phase=phase,
+        inputs=action.inputs,
+        outcome=outcome,
+        started=action.started,
+        ended=action.ended,
+        attempts=action.charged,
+        losses=action.total_losses,
+        worker=action.worker,
+        log=action.log,
+        group=action.group,
+        wake_at=action.wake_at,
+        blobs=blobs,
+    )
+
+
+def is_unfinished(action: Action) -> bool:
+    """Whether the action's outcome is still open."""
+    return action.stage not in (Stage.COMMITTING, Stage.COMMITTED)
+
+
+NOTHING = Outcome(value=b"")
+"""Outcome of a durable sleep: an empty encoding stands for None."""

@@ -1,0 +1,358 @@
+"""Placement: which ready action goes to which worker, and how many workers there should be.
+
+* Ready actions wait in *lanes* (same pool of workers, same demand). Within a run they are taken in
+  the order in which sequential code would do the work (depth first by call position): parents that
+  started finish before new ones start, so few parents are ever half done. Between runs, the one
+  with the fewest attempts running goes first.
+* A worker whose load is above zero holds its lane's demand in the ledger. Micro-tasks are assigned
+  ahead of time (*prefetch*): as many as fill ``PREFETCH_SECONDS`` by the observed duration, behind
+  a running attempt of the same lane. A worker that turns idle while others hold a backlog that
+  does not move gets part of it (*take back*).
+* An async worker hosts blocked attempts besides the running one. Tasks that are known to make no
+  calls are kept away from workers that host blocked parents, so that a crashing or busy leaf does
+  not drag its own parent down; orchestrators share workers.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+
+from perdure._core.effects import Effects
+from perdure._core.ledger import Ledger
+from perdure._core.model import Demand, TaskSpec
+from perdure._core.orders import Quit, Start, TakeBack
+from perdure._core.state import (
+    Action,
+    Attempt,
+    Lane,
+    Pool,
+    PoolKey,
+    Run,
+    RunQueue,
+    Task,
+    Worker,
+)
+from perdure._core.timers import Timers
+from perdure._core.transitions import Stage
+
+PREFETCH_SECONDS = 0.003
+"""How much work may be queued on a worker: enough to hide a round trip, too little to be unfair."""
+
+PREFETCH_LIMIT = 512
+STUCK_SECONDS = 0.002
+"""A backlog behind an attempt that takes longer than this is given to idle workers."""
+
+IDLE_SECONDS = 60.0
+"""An idle worker is kept this long; those beyond one per core ``SURPLUS_SECONDS``."""
+
+SURPLUS_SECONDS = 5.0
+
+
+class Scheduler:
+    """Lanes, pools and the ledger of one node."""
+
+    def __init__(
+        self, capacity: Demand, first_worker: int, timers: Timers, effects: Effects
+    ) -> None:
+        self.ledger = Ledger(capacity)
+        self.cores = max(1, int(capacity.cpu))
+        self.timers = timers
+        self.effects = effects
+        self.pools: dict[PoolKey, Pool] = {}
+        self.lanes: dict[tuple[PoolKey, Demand], Lane] = {}
+        self.workers: dict[int, Worker] = {}
+        self.attempts: dict[int, Attempt] = {}
+        self.overrun: Callable[[Attempt], None] = lambda attempt: None
+        self._next_worker = first_worker
+        self._next_handle = 1
+        self._pushes = 0
+        self._relief_due = False
+
+    # --- tasks and queues -------------------------------------------------------------------------
+
+    def task(self, run: Run, spec: TaskSpec) -> Task:
+        """Return the run's task of that spec, making its lane when it is the first."""
+        task = run.tasks.get(spec)
+        if task is None:
+            key: PoolKey = (run.bundle, spec.is_async, spec.env_vars)
+            pool = self.pools.setdefault(key, Pool(key, spec.is_async))
+            lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
+            task = run.tasks[spec] = Task(spec, lane)
+        return task
+
+    def enqueue(self, action: Action, *, front: bool = False) -> None:
+        """Add a ready action; ``front`` when it has been out before."""
+        assert action.task is not None
+        lane = action.task.lane
+        queue = lane.queues.get(action.run)
+        if queue is None:
+            queue = lane.queues[action.run] = RunQueue()
+        siblings = queue.by_parent.get(action.parent)
+        if siblings is None:
+            siblings = queue.by_parent[action.parent] = deque()
+            order = action.parent.order if action.parent else ()
+            self._pushes += 1
+            heapq.heappush(queue.heap, (order, self._pushes, action.parent))
+        (siblings.appendleft if front else siblings.append)(action)
+        lane.count += 1
+
+    def left_queue(self, action: Action) -> None:
+        """An action stopped being ready by other means than placement; its entry is skipped."""
+        assert action.task is not None
+        action.task.lane.count -= 1
+
+    def _next_ready(self, lane: Lane) -> Action | None:
+        """Remove and return the action of the lane that is first in order."""
+        while lane.queues:
+            run = min(lane.queues, key=lambda run: run.running)
+            queue = lane.queues[run]
+            while queue.heap:
+                parent = queue.heap[0][2]
+                siblings = queue.by_parent[parent]
+                while siblings:
+                    action = siblings.popleft()
+                    if action.stage is Stage.QUEUED and action.attempt is None:
+                        lane.count -= 1
+                        return action
+                heapq.heappop(queue.heap)
+                del queue.by_parent[parent]
+            del lane.queues[run]
+        return None
+
+    # --- placement --------------------------------------------------------------------------------
+
+    def place(self, now: float) -> None:
+        """Give ready actions to workers as far as resources go; ask for workers where they lack."""
+        lanes = [lane for lane in self.lanes.values() if lane.count]
+        if len(lanes) > 1:
+            lanes.sort(key=_head)
+        for lane in lanes:
+            self._place_lane(lane, now)
+            if lane.count and not self.ledger.fits(lane.demand):
+                # Younger work must not live off the resources that the oldest waits for.
+                return
+
+    def _place_lane(self, lane: Lane, now: float) -> None:
+        while lane.count:
+            action = self._next_ready(lane)
+            if action is None:
+                return
+            worker = self._pick(lane, action)
+            if worker is None:
+                self.enqueue(action, front=True)
+                self._ask_for_workers(lane, action, now)
+                return
+            self._assign(worker, action, now)
+            self._fill(worker, action, now)
+
+    def _fill(self, worker: Worker, like: Action, now: float) -> None:
+        """Prefetch: queue more of the same lane behind what the worker has, by even shares."""
+        task, lane = like.task, worker.lane
+        assert task is not None
+        assert lane is not None
+        usable = sum(1 for w in lane.pool.workers.values() if w.ready and not w.stopping)
+        share = -(-lane.count // max(1, usable))
+        room = min(prefetch_depth(task) - worker.load, share)
+        while room > 0:
+            action = self._next_ready(lane)
+            if action is None:
+                return
+            if action.task is not task:
+                self.enqueue(action, front=True)
+                return
+            self._assign(worker, action, now)
+            room -= 1
+
+    def _pick(self, lane: Lane, action: Action) -> Worker | None:
+        task = action.task
+        assert task is not None
+        best: Worker | None = None
+        best_cost = (1 << 30, 0)
+        fits = self.ledger.fits(lane.demand)
+        depth = prefetch_depth(task)
+        hosts = task.makes_calls and lane.pool.is_async
+        for worker in lane.pool.workers.values():
+            if not worker.ready or worker.stopping or (worker.blocked and not lane.pool.is_async):
+                continue
+            if worker.blocked and not hosts:
+                continue
+            load = worker.load
+            if load == 0 and not fits:
+                continue
+            if load and (worker.lane is not lane or load >= depth):
+                continue
+            cost = (load, worker.blocked)
+            if cost < best_cost:
+                best, best_cost = worker, cost
+        return best
+
+    def _assign(self, worker: Worker, action: Action, now: float) -> None:
+        lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
+        attempt = Attempt(self._next_handle, action, worker, now)
+        self._next_handle += 1
+        if worker.load == 0:
+            self._hold(worker, lane)
+            worker.last_done = now
+        worker.attempts[attempt.handle] = attempt
+        self.attempts[attempt.handle] = attempt
+        action.attempt = attempt
+        action.move(Stage.RUNNING)
+        action.charged += 1
+        action.started = now
+        action.worker = worker.number
+        run = action.run
+        run.running += 1
+        run.dirty[action.id] = action
+        limit = action.task.spec.timeout.max_runtime  # type: ignore[union-attr]
+        if limit is not None:
+            self.timers.at(now + limit, self.overrun, attempt)
+        worker.outbox.append(Start(attempt))
+        self.effects.told[worker.number] = worker
+
+    # --- what workers hold ------------------------------------------------------------------------
+
+    def _hold(self, worker: Worker, lane: Lane) -> None:
+        worker.lane = lane
+        self.ledger.take_cpu(lane.demand)
+        self.ledger.take_space(lane.demand)
+
+    def _release(self, worker: Worker, *, keep_space: bool = False) -> None:
+        assert worker.lane is not None
+        self.ledger.give_cpu(worker.lane.demand)
+        if not keep_space:
+            self.ledger.give_space(worker.lane.demand)
+        worker.lane = None
+
+    def block(self, attempt: Attempt) -> None:
+        """The attempt waits for children: its cpu share is free, its memory is not."""
+        worker = attempt.worker
+        if attempt.blocked:
+            return
+        attempt.blocked = True
+        worker.blocked += 1
+        lane = attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
+        attempt.kept_space = lane.demand
+        if worker.load == 0:
+            self._release(worker, keep_space=True)
+        else:
+            self.ledger.take_space(lane.demand)
+
+    def unblock(self, attempt: Attempt) -> None:
+        """The attempt goes on: it takes its share back, even if the ledger is overdrawn by it."""
+        if not attempt.blocked:
+            return
+        worker = attempt.worker
+        self._forget_kept_space(attempt)
+        if worker.load == 0:
+            self._hold(worker, attempt.action.task.lane)  # type: ignore[union-attr]
+        attempt.blocked = False
+        worker.blocked -= 1
+
+    def _forget_kept_space(self, attempt: Attempt) -> None:
+        if attempt.kept_space is not None:
+            self.ledger.give_space(attempt.kept_space)
+            attempt.kept_space = None
+
+    def detach(self, attempt: Attempt, now: float) -> None:
+        """The attempt has left its worker: it ended, was given back, or died with it."""
+        worker, action = attempt.worker, attempt.action
+        del self.attempts[attempt.handle]
+        del worker.attempts[attempt.handle]
+        action.attempt = None
+        action.run.running -= 1
+        if attempt.blocked:
+            self._forget_kept_space(attempt)
+            worker.blocked -= 1
+        elif worker.load == 0:
+            self._release(worker)
+        worker.last_done = now
+        if worker.load == 0:
+            worker.idle_since = now
+            self._watch_backlogs(worker, now)
+
+    # --- the number of workers --------------------------------------------------------------------
+
+    def _ask_for_workers(self, lane: Lane, action: Action, now: float) -> None:
+        """Spawn as many workers as could start work at once, and are not already on their way."""
+        pool = lane.pool
+        workers = pool.workers.values()
+        free = [w for w in workers if not w.stopping and not w.load and not w.blocked]
+        if pool.is_async and action.task.makes_calls:  # type: ignore[union-attr]
+            hosts = sum(1 for w in workers if w.blocked)
+            if hosts >= self.cores:
+                return
+        wanted = min(lane.count, self.ledger.room_for(lane.demand), 2 * self.cores)
+        for _ in range(wanted - len(free)):
+            self.spawn(pool, now)
+
+    def spawn(self, pool: Pool, now: float) -> Worker:
+        """Ask for one more worker of the pool."""
+        worker = Worker(self._next_worker, pool, idle_since=now)
+        self._next_worker += 1
+        pool.workers[worker.number] = self.workers[worker.number] = worker
+        self.effects.spawns.append(worker)
+        return worker
+
+    def remove(self, worker: Worker) -> None:
+        """Forget a worker that is gone; its attempts have been detached."""
+        del self.workers[worker.number]
+        del worker.pool.workers[worker.number]
+        self.effects.told.pop(worker.number, None)
+
+    def retire_idle(self, now: float) -> None:
+        """Let go of workers that have had nothing to do for long."""
+        for pool in self.pools.values():
+            idle = [
+                w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping
+            ]
+            idle.sort(key=lambda w: w.idle_since)
+            surplus = len(pool.workers) - self.cores
+            for position, worker in enumerate(idle):
+                patience = SURPLUS_SECONDS if position < surplus else IDLE_SECONDS
+                if now - worker.idle_since > patience:
+                    worker.stopping = True
+                    worker.outbox.append(Quit())
+                    self.effects.told[worker.number] = worker
+
+    # --- backlogs that do not move ----------------------------------------------------------------
+
+    def _watch_backlogs(self, idle: Worker, now: float) -> None:
+        if not self._relief_due and any(w.load > 1 for w in idle.pool.workers.values()):
+            self._relief_due = True
+            self.timers.at(now + STUCK_SECONDS, self._relieve, now + STUCK_SECONDS)
+
+    def _relieve(self, now: float) -> None:
+        """Take the backlog of workers that are stuck behind a long attempt, if others are idle."""
+        self._relief_due = False
+        for pool in self.pools.values():
+            workers = pool.workers.values()
+            if not any(w.ready and not w.attempts and not w.stopping for w in workers):
+                continue
+            backlogs = [
+                w
+                for w in workers
+                if w.load > 1 and w.lane and not w.revoking and self.ledger.fits(w.lane.demand)
+            ]
+            for worker in backlogs:
+                if now - worker.last_done >= STUCK_SECONDS:
+                    self._take_back(worker)
+            if backlogs and not self._relief_due:
+                self._relief_due = True
+                self.timers.at(now + STUCK_SECONDS, self._relieve, now + STUCK_SECONDS)
+
+    def _take_back(self, worker: Worker) -> None:
+        waiting = [a.handle for a in worker.attempts.values() if not a.blocked][1:]
+        worker.revoking = True
+        worker.outbox.append(TakeBack(tuple(waiting)))
+        self.effects.told[worker.number] = worker
+
+
+def _head(lane: Lane) -> tuple[int, ...]:
+    return min((queue.heap[0][0] for queue in lane.queues.values() if queue.heap), default=())
+
+
+def prefetch_depth(task: Task) -> int:
+    """Return how many attempts of the task a worker may have at once, the running one included."""
+    if task.seconds is None or task.timed or task.makes_calls:
+        return 1
+    return max(1, min(PREFETCH_LIMIT, int(PREFETCH_SECONDS / max(task.seconds, 1e-6))))

@@ -1,0 +1,249 @@
+"""The controller's memory: runs, actions in flight, attempts, workers.
+
+Plain mutable records. Only actions without a recorded outcome live here (and, briefly, those
+whose outcome has just been recorded), so memory follows the work in flight, not the work done.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from perdure._core.model import Demand, LogSpan, Outcome, TaskSpec
+from perdure._core.orders import Order
+from perdure._core.transitions import MOVES, IllegalMoveError, Stage
+
+PoolKey = tuple[int, bool, tuple[tuple[str, str], ...]]
+"""Which workers may serve a task: (bundle, executor kind, environment variables)."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A task spec as the controller knows it: with its lane and what was observed of it.
+
+    Attributes:
+        spec: The spec.
+        lane: Where its attempts queue.
+        seconds: Moving average of an attempt's duration; None before the first.
+        makes_calls: An attempt of it has called children: it is an orchestrator.
+    """
+
+    spec: TaskSpec
+    lane: "Lane"
+    seconds: float | None = None
+    makes_calls: bool = False
+
+    @property
+    def timed(self) -> bool:
+        """Whether its attempts must not wait in a worker's queue, where their start is unseen."""
+        return self.spec.timeout.max_runtime is not None
+
+
+@dataclass(slots=True, eq=False)
+class Action:
+    """A durable node of a run that has no recorded outcome yet.
+
+    Attributes:
+        id: Its identity.
+        run: Its run.
+        parent: The calling action; None for the root.
+        name: Task or step name.
+        kind: ``task``, ``trace``, ``sleep``.
+        index: Position among the calls of the parent's attempt; decides the order of work.
+        task: What to execute; None for steps and sleeps.
+        seq: Place in the journal, 0 until its first row is written.
+        waiter: The parent's attempt that waits for the outcome, if any.
+        dependents: Actions whose inputs hold this one's future.
+        missing: Futures in the inputs that have no outcome yet.
+        values: Encoded values of those that have.
+        children: Actions called by this one, without recorded outcome.
+        charged: Attempts charged to the retry budget, the current one included.
+        losses: Attempts lost to no fault of its own since it last made progress.
+        progress: A child's outcome was recorded since the last loss.
+        total_losses: The same, since ever.
+        ending: Why it is being stopped (a failure), once it is.
+    """
+
+    id: bytes
+    run: "Run"
+    parent: "Action | None"
+    name: str
+    kind: str
+    created: float
+    index: int = 0
+    depth: int = 0
+    task: Task | None = None
+    inputs: bytes = b""
+    blobs: tuple[bytes, ...] = ()
+    group: str = ""
+    stage: Stage = Stage.WAITING
+    seq: int = 0
+    waiter: "Attempt | None" = None
+    attempt: "Attempt | None" = None
+    outcome: Outcome | None = None
+    needs: tuple[bytes, ...] = ()
+    missing: int = 0
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    dependents: "list[Action] | None" = None
+    children: "dict[bytes, Action] | None" = None
+    replay: bool = False
+    retry_failed: bool = False
+    charged: int = 0
+    losses: int = 0
+    total_losses: int = 0
+    progress: bool = False
+    started: float | None = None
+    ended: float | None = None
+    queued_at: float = 0.0
+    wake_at: float | None = None
+    worker: int = 0
+    log: tuple[LogSpan, ...] = ()
+    ending: str = ""
+
+    def move(self, stage: Stage) -> None:
+        """Go to another stage.
+
+        Raises:
+            IllegalMoveError: The table has no such move.
+        """
+        if stage not in MOVES[self.stage]:
+            raise IllegalMoveError(
+                f"{self.name} {self.id.hex()} of run {self.run.name}: "
+                f"{self.stage.name} -> {stage.name} "
+                f"(charged {self.charged}, lost {self.total_losses}, ending {self.ending!r})"
+            )
+        self.stage = stage
+
+    @property
+    def number(self) -> int:
+        """0-based number of the current attempt, lost ones counted."""
+        return self.charged - 1 + self.total_losses
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """Place in the order in which sequential code would do the work."""
+        path = []
+        action: Action | None = self
+        while action is not None:
+            path.append(action.index)
+            action = action.parent
+        return tuple(reversed(path))
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """One try of an action on one worker.
+
+    Attributes:
+        handle: Its name on the wire, unique for the life of the controller.
+        outstanding: Calls it has made that are not resolved yet.
+        blocked: It waits for children and has given its cpu share back.
+        calls: Calls it has made.
+        recalled: Recorded actions its calls have found, by id.
+    """
+
+    handle: int
+    action: Action
+    worker: "Worker"
+    assigned_at: float
+    outstanding: int = 0
+    blocked: bool = False
+    calls: int = 0
+    recalled: set[bytes] | None = None
+    kept_space: Demand | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """A process that executes attempts.
+
+    Attributes:
+        ready: It has said Hello.
+        attempts: Assigned to it, by handle, in order.
+        blocked: How many of them are blocked.
+        lane: Whose demand it holds while ``load`` > 0.
+        last_done: When it last ended an attempt or was given one while idle.
+        killed: We have ended it on purpose.
+        revoking: It was asked to give attempts back and has not answered.
+        outbox: What it is to be told.
+    """
+
+    number: int
+    pool: "Pool"
+    ready: bool = False
+    attempts: "dict[int, Attempt]" = field(default_factory=dict)
+    blocked: int = 0
+    lane: "Lane | None" = None
+    idle_since: float = 0.0
+    last_done: float = 0.0
+    killed: bool = False
+    stopping: bool = False
+    revoking: bool = False
+    outbox: list[Order] = field(default_factory=list)
+
+    @property
+    def load(self) -> int:
+        """Attempts that run or wait for their turn (blocked ones do not count)."""
+        return len(self.attempts) - self.blocked
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """Workers that are interchangeable: same code, executor kind and environment variables."""
+
+    key: PoolKey
+    is_async: bool
+    workers: dict[int, Worker] = field(default_factory=dict)
+    failed_starts: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """Ready actions that are interchangeable for placement: same pool, same demand."""
+
+    pool: Pool
+    demand: Demand
+    queues: "dict[Run, RunQueue]" = field(default_factory=dict)
+    count: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class RunQueue:
+    """The ready actions of one run in one lane, grouped by parent, in sequential order."""
+
+    heap: list[tuple[tuple[int, ...], int, Action | None]] = field(default_factory=list)
+    by_parent: "dict[Action | None, deque[Action]]" = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run that is being driven.
+
+    Attributes:
+        key: Its number in the journal.
+        epoch: Lease epoch under which it is driven.
+        recover: Keys of earlier runs whose outcomes it may reuse.
+        force: Tasks that are never reused from an earlier run.
+        strict: A diverging replay fails the run.
+        actions: In flight, by id.
+        next_seq: Next free place in the journal.
+        dirty: Unfinished actions that changed since they were last flushed.
+        awaited: Actions whose inputs need an outcome the journal was asked for.
+        recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
+    """
+
+    key: int
+    name: str
+    epoch: int
+    bundle: int = 0
+    context: bytes = b""
+    recover: int = 0
+    force: frozenset[str] = frozenset()
+    strict: bool = False
+    actions: dict[bytes, Action] = field(default_factory=dict)
+    next_seq: int = 1
+    dirty: dict[bytes, Action] = field(default_factory=dict)
+    recent: dict[bytes, Outcome] = field(default_factory=dict)
+    awaited: dict[bytes, list[Action]] = field(default_factory=dict)
+    root: Action | None = None
+    tasks: dict[TaskSpec, Task] = field(default_factory=dict)
+    running: int = 0
+    closed: bool = False

@@ -1,0 +1,62 @@
+"""The life of an action, as a table.
+
+::
+
+                    ┌──────────────────────────── recorded outcome found ─────────────┐
+                    │                                                                 ▼
+    RECALLING ──► WAITING ──► QUEUED ──► RUNNING ──► AUDITING ──► COMMITTING ──► COMMITTED
+        ▲             │          │ ▲        │  ▲          │             ▲
+      called          │          │ │ lost   │  │          └─────────────┤
+                      │          │ └────────┤  │                        │
+                      │          └──────────┼──┼── cancelled, expired ──┤
+                      │                     ▼  │                        │
+                      └───────────────► RETRYING ───────────────────────┘
+
+A stage says what the controller waits for; :func:`phase` is what people are shown. Every move that
+the table does not list is a bug, and raises with the action's story.
+"""
+
+from enum import IntEnum
+
+from perdure._core.model import Phase
+
+
+class Stage(IntEnum):
+    """What the controller waits for before an action can move on."""
+
+    RECALLING = 0  # the journal's answer: is an outcome recorded?
+    WAITING = 1  # the outcomes of the futures in its inputs, or the end of a durable sleep
+    QUEUED = 2  # a worker
+    RUNNING = 3  # the attempt's end
+    RETRYING = 4  # the end of a backoff
+    AUDITING = 5  # the journal's answer: did the replay call every recorded child?
+    COMMITTING = 6  # the outcome's commit; it is decided but nobody has seen it
+    COMMITTED = 7  # nothing: the outcome is recorded
+
+
+S = Stage
+MOVES: dict[Stage, frozenset[Stage]] = {
+    S.RECALLING: frozenset({S.WAITING, S.QUEUED, S.COMMITTING, S.COMMITTED}),
+    S.WAITING: frozenset({S.QUEUED, S.COMMITTING}),
+    S.QUEUED: frozenset({S.RUNNING, S.COMMITTING}),
+    S.RUNNING: frozenset({S.QUEUED, S.RETRYING, S.AUDITING, S.COMMITTING}),
+    S.RETRYING: frozenset({S.QUEUED, S.COMMITTING}),
+    S.AUDITING: frozenset({S.COMMITTING}),
+    S.COMMITTING: frozenset({S.COMMITTED}),
+    S.COMMITTED: frozenset(),
+}
+
+PHASES: dict[Stage, Phase] = {
+    S.RECALLING: Phase.WAITING,
+    S.WAITING: Phase.WAITING,
+    S.QUEUED: Phase.QUEUED,
+    S.RUNNING: Phase.RUNNING,
+    S.RETRYING: Phase.RETRYING,
+    S.AUDITING: Phase.RUNNING,
+    S.COMMITTING: Phase.RUNNING,
+}
+"""What people are shown while an action has no recorded outcome."""
+
+
+class IllegalMoveError(AssertionError):
+    """An action was about to make a move the table does not list: a bug in the controller."""
