@@ -19,7 +19,7 @@ from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
 RECENT = 4096
-"""Outcomes kept after their delivery, for calls that crossed it on the way; a bound, not a cache."""
+"""Outcomes kept after their delivery, for calls that crossed it on the way."""
 
 MAX_LOSSES = 10
 """Attempts an action may lose in a row, without progress, to kills that are not its own fault."""
@@ -122,16 +122,16 @@ class Lifecycle:
         limit = action.task.spec.timeout.max_queued_time  # type: ignore[union-attr]
         if limit is not None:
             self.timers.at(self.now + limit, self._expire_queued, action, self.now, limit)
-        action.run.dirty[action.id] = action
+        action.run.backlog[action.id] = action
         self.scheduler.enqueue(action, front=front)
 
     def sleep(self, action: Action, wake_at: float) -> None:
-        """A durable sleep begins or goes on; its end is written at once, so a crash cannot move it."""
+        """A durable sleep begins or goes on; its end is written at once: no crash moves it."""
         if action.stage is Stage.RECALLING:
             action.move(Stage.WAITING)
         if action.wake_at is None:
             action.wake_at = wake_at
-            self.effects.rows.append(row_of(action, self.effects.rows))  # type: ignore[arg-type]
+            self.effects.rows.append(row_of(action, self.effects.rows))
         self.timers.at(action.wake_at, self._wake, action)
 
     def _wake(self, action: Action) -> None:
@@ -151,7 +151,7 @@ class Lifecycle:
             self.attempt_failed(attempt, self._reason(action, outcome.failure))
             return
         self.cancel_children(action, "its parent has ended")
-        if attempt.recalled is not None:
+        if attempt.replays and attempt.calls:
             action.outcome = outcome
             action.move(Stage.AUDITING)
             self.effects.audits.append(attempt)
@@ -246,7 +246,7 @@ class Lifecycle:
         rows.append(
             AttemptRow(
                 run=action.run.key,
-                seq=place_of(action, rows),  # type: ignore[arg-type]
+                seq=place_of(action, rows),
                 number=action.charged + action.total_losses - 1,
                 failure=failure,
                 started=action.started or self.now,
@@ -272,7 +272,8 @@ class Lifecycle:
         action.outcome = outcome
         action.ended = self.now
         run.dirty.pop(action.id, None)
-        rows.append(row_of(action, rows))  # type: ignore[arg-type]
+        run.backlog.pop(action.id, None)
+        rows.append(row_of(action, rows))
         self.effects.finished.append(action)
         if action.parent is None:
             run.closed = True
@@ -285,16 +286,16 @@ class Lifecycle:
         outcome = action.outcome
         assert outcome is not None
         action.move(Stage.COMMITTED)
+        if action.parent is not None:
+            action.parent.progress = True
         self.release(action, outcome)
 
     def release(self, action: Action, outcome: Outcome) -> None:
         """Show a recorded outcome and forget the action."""
         run, parent = action.run, action.parent
         run.actions.pop(action.id, None)
-        if parent is not None:
-            parent.progress = True
-            if parent.children is not None:
-                parent.children.pop(action.id, None)
+        if parent is not None and parent.children is not None:
+            parent.children.pop(action.id, None)
         recent = run.recent
         recent[action.id] = outcome
         if len(recent) > RECENT:
@@ -382,9 +383,10 @@ class Lifecycle:
             action.stage = Stage.COMMITTED
         run.actions.clear()
         run.dirty.clear()
+        run.backlog.clear()
 
     def notice(self, run: Run, action: Action | None, kind: str, text: str) -> None:
         """Keep a message for people with the run."""
         rows = self.effects.rows
-        seq = place_of(action, rows) if action else 0  # type: ignore[arg-type]
+        seq = place_of(action, rows) if action else 0
         rows.append(EventRow(run=run.key, seq=seq, at=self.now, kind=kind, text=text))

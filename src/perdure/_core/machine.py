@@ -23,7 +23,7 @@ from perdure._core.orders import Unknown
 from perdure._core.records import ActionRow
 from perdure._core.rows import row_of
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import Action, Attempt, Pool, Run, Task, Worker
+from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Task, Worker
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -37,7 +37,8 @@ FLUSH_LIMIT = 500
 START_TRIES = 3
 """Workers of a pool that may die before their Hello, in a row, before its work fails."""
 
-Steps = ("trace", "value")
+CANCELLED_BY_PARENT = "cancelled by its parent"
+"""Message of the failure of a child its parent has cancelled; a replay recognises it."""
 
 
 class WorkerEnd:
@@ -220,6 +221,8 @@ class Machine:
         run = parent.run
         caller.calls += 1
         caller.outstanding += 1
+        if caller.replays and len(caller.called) < CALLED_LIMIT:
+            caller.called.add(action)
         if caller.outstanding == 1 and caller.worker.pool.is_async:
             self.scheduler.block(caller)
         existing = run.actions.get(action)
@@ -268,7 +271,8 @@ class Machine:
         step = self._child(caller, row.id, row.task, row.kind, row.inputs, row.blobs, row.group)
         assert step is not None
         step.stage = Stage.RECALLING
-        step.created = step.started = row.started
+        step.created = row.created
+        step.started = row.started
         step.worker = caller.worker.number
         self.lifecycle.finish(step, row.outcome)
         step.ended = row.ended
@@ -399,7 +403,7 @@ class Machine:
             self._retry_recorded(action, row)
         elif failure is None or caller is None:
             self._deliver_recorded(action, outcome)
-        elif failure.message == CANCELLED_BY_PARENT and action.kind == "task":
+        elif failure.message == CANCELLED_BY_PARENT:
             self._hold(action, row)
         elif caller.retry_failed and action.kind != "sleep":
             self._retry_recorded(action, row)
@@ -407,11 +411,6 @@ class Machine:
             self._deliver_recorded(action, outcome)
 
     def _deliver_recorded(self, action: Action, outcome: Outcome) -> None:
-        waiter = action.waiter
-        if waiter is not None:
-            if waiter.recalled is None:
-                waiter.recalled = set()
-            waiter.recalled.add(action.id)
         action.stage = Stage.COMMITTED
         self.lifecycle.release(action, outcome)
 
@@ -420,26 +419,18 @@ class Machine:
         self._adopt(action, row)
         action.total_losses = row.attempts + row.losses
         action.retry_failed = True
-        if action.waiter is not None:
-            if action.waiter.recalled is None:
-                action.waiter.recalled = set()
-            action.waiter.recalled.add(action.id)
         self._go_on(action)
 
     def _hold(self, action: Action, row: ActionRow) -> None:
         """Wait for the parent to cancel the child again; if it does not, run it after all."""
         self._adopt(action, row)
         action.move(Stage.WAITING)
-        if action.waiter is not None:
-            if action.waiter.recalled is None:
-                action.waiter.recalled = set()
-            action.waiter.recalled.add(action.id)
         took = (row.ended or row.created) - row.created
         self.timers.at(self.now + 2 * took + 1.0, self._unhold, action)
 
     def _unhold(self, action: Action) -> None:
         if action.stage is Stage.WAITING:
-            self.lifecycle.admit(action)
+            self._go_on(action)
 
     def _recovered(self, action: Action, row: ActionRow) -> None:
         """The action succeeded in the run that this one reruns: take its outcome over."""
@@ -486,30 +477,29 @@ class Machine:
         """Write unfinished actions that are old enough to be looked at; tell if any are left."""
         left = False
         for run in self.runs.values():
-            written = []
-            for action in run.dirty.values():
-                age = self.now - (action.started or action.created)
-                queued = action.stage is Stage.QUEUED
-                if age < (FLUSH_QUEUED_AGE if queued else FLUSH_AGE):
-                    break
-                written.append(action)
-                if len(written) >= FLUSH_LIMIT:
-                    break
-            for action in written:
-                del run.dirty[action.id]
-                self.effects.rows.append(row_of(action, self.effects.rows))  # type: ignore[arg-type]
-            left = left or bool(run.dirty)
+            self._flush(run.dirty, FLUSH_AGE)
+            self._flush(run.backlog, FLUSH_QUEUED_AGE)
+            left = left or bool(run.dirty or run.backlog)
         return left
 
-
-CANCELLED_BY_PARENT = "cancelled by its parent"
+    def _flush(self, unwritten: dict[bytes, Action], min_age: float) -> None:
+        """Write the oldest of these actions that have reached the age."""
+        written = []
+        for action in unwritten.values():
+            age = self.now - (action.started or action.created)
+            if age < min_age or len(written) >= FLUSH_LIMIT:
+                break
+            written.append(action)
+        for action in written:
+            del unwritten[action.id]
+            self.effects.rows.append(row_of(action, self.effects.rows))
 
 
 def _culprit(worker: Worker) -> Attempt | None:
     """Return the attempt that brought the worker down: the one that was executing.
 
-    In an async worker several may have been resumed; the last one started is the best guess, and
-    only one is charged. If all were blocked, the oldest is.
+    In an async worker a resumed attempt and the next one may take turns; the older is charged, and
+    only it. If all were blocked, the oldest is.
     """
     attempts = list(worker.attempts.values())
     running = [a for a in attempts if not a.blocked]

@@ -58,7 +58,8 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
         base: Seconds before the first retry.
         factor: Growth of the delay from one retry to the next.
         cap: Upper bound of the delay, in seconds.
-        jitter: Fraction (0..1) by which a delay is spread, so that failures do not come back as one.
+        jitter: Fraction (0..1) by which a delay is spread, so that failures do not come back
+            all at once.
     """
 
     count: int = 0

@@ -99,7 +99,9 @@ class ActionRow(msgspec.Struct, kw_only=True):
 
 
 class AttemptRow(msgspec.Struct, kw_only=True):
-    """An attempt that did not end its action: failed and retried, or lost. For people, not recovery.
+    """An attempt that did not end its action: failed and retried, or lost.
+
+    For people; recovery does not read it.
 
     Attributes:
         run: Key of the run.

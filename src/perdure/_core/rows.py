@@ -1,12 +1,12 @@
 """Records of the core's objects, and the rule that keeps ancestors written."""
 
 from perdure._core.model import Outcome, phase_of
-from perdure._core.records import ActionRow
+from perdure._core.records import ActionRow, Row
 from perdure._core.state import Action
 from perdure._core.transitions import PHASES, Stage
 
 
-def place_of(action: Action, out: list[ActionRow]) -> int:
+def place_of(action: Action, out: list[Row]) -> int:
     """Return the action's place in the journal; write it and its ancestors first if they have none.
 
     An action with a recorded descendant therefore always has a row itself: a call that finds no
@@ -17,7 +17,7 @@ def place_of(action: Action, out: list[ActionRow]) -> int:
     return action.seq
 
 
-def row_of(action: Action, out: list[ActionRow]) -> ActionRow:
+def row_of(action: Action, out: list[Row]) -> ActionRow:
     """Return the action's row as of now, giving it a place if it has none."""
     run, task, outcome = action.run, action.task, action.outcome
     parent = place_of(action.parent, out) if action.parent else 0

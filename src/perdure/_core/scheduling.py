@@ -188,7 +188,7 @@ class Scheduler:
 
     def _assign(self, worker: Worker, action: Action, now: float) -> None:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
-        attempt = Attempt(self._next_handle, action, worker, now)
+        attempt = Attempt(self._next_handle, action, worker, replays=action.replay)
         self._next_handle += 1
         if worker.load == 0:
             self._hold(worker, lane)
@@ -202,6 +202,7 @@ class Scheduler:
         action.worker = worker.number
         run = action.run
         run.running += 1
+        run.backlog.pop(action.id, None)
         run.dirty[action.id] = action
         limit = action.task.spec.timeout.max_runtime  # type: ignore[union-attr]
         if limit is not None:

@@ -14,6 +14,9 @@ from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 PoolKey = tuple[int, bool, tuple[tuple[str, str], ...]]
 """Which workers may serve a task: (bundle, executor kind, environment variables)."""
 
+CALLED_LIMIT = 100_000
+"""Calls of a replaying attempt that are kept by id; beyond it, only their number is."""
+
 
 @dataclass(slots=True, eq=False)
 class Task:
@@ -137,17 +140,19 @@ class Attempt:
         outstanding: Calls it has made that are not resolved yet.
         blocked: It waits for children and has given its cpu share back.
         calls: Calls it has made.
-        recalled: Recorded actions its calls have found, by id.
+        replays: Its calls are recalled from the journal first.
+        called: Ids of its calls, kept while it replays, up to ``CALLED_LIMIT`` of them.
+        kept_space: What it keeps of its node while it is blocked.
     """
 
     handle: int
     action: Action
     worker: "Worker"
-    assigned_at: float
+    replays: bool = False
     outstanding: int = 0
     blocked: bool = False
     calls: int = 0
-    recalled: set[bytes] | None = None
+    called: set[bytes] = field(default_factory=set)
     kept_space: Demand | None = None
 
 
@@ -225,7 +230,8 @@ class Run:
         strict: A diverging replay fails the run.
         actions: In flight, by id.
         next_seq: Next free place in the journal.
-        dirty: Unfinished actions that changed since they were last flushed.
+        dirty: Actions with an attempt behind them that changed since they were last flushed.
+        backlog: Queued actions that have not been flushed.
         awaited: Actions whose inputs need an outcome the journal was asked for.
         recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
     """
@@ -241,6 +247,7 @@ class Run:
     actions: dict[bytes, Action] = field(default_factory=dict)
     next_seq: int = 1
     dirty: dict[bytes, Action] = field(default_factory=dict)
+    backlog: dict[bytes, Action] = field(default_factory=dict)
     recent: dict[bytes, Outcome] = field(default_factory=dict)
     awaited: dict[bytes, list[Action]] = field(default_factory=dict)
     root: Action | None = None
