@@ -1,0 +1,1 @@
+"""Content-addressed bytes: adapters of the Blobs port."""

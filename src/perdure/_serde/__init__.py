@@ -1,0 +1,24 @@
+"""User values to bytes and back: encoding, type checks, errors, previews."""
+
+from perdure._serde import containers, models, pickles, scalars  # noqa: F401 - they register
+from perdure._serde.decode import loads
+from perdure._serde.encode import dumps
+from perdure._serde.errors import dump_error, load_error
+from perdure._serde.format import Deferred, Encoded
+from perdure._serde.preview import preview, to_json
+from perdure._serde.typecheck import Mismatch, checker
+from perdure._serde.warnings import PickledValueWarning
+
+__all__ = [
+    "Deferred",
+    "Encoded",
+    "Mismatch",
+    "PickledValueWarning",
+    "checker",
+    "dump_error",
+    "dumps",
+    "load_error",
+    "loads",
+    "preview",
+    "to_json",
+]

@@ -1,0 +1,138 @@
+"""Blobs as read-only files, named after their content.
+
+The file of digest ``abcdef...`` is ``ab/cdef...``. A blob is written to a temporary file in its
+final folder, synced, then renamed: a crash leaves either nothing or the whole blob under its name,
+and two writers of the same content replace each other's identical file. Readers map the file, so
+that all processes of a machine share one copy in the page cache.
+"""
+
+import contextlib
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from perdure._blobs.hashing import blake3_of
+from perdure.errors import BlobMissingError, StorageError
+
+_TEMPORARY = ".tmp-"
+_STALE_SECONDS = 24 * 3600
+_READ_ONLY = 0o444
+_WRITE_CHUNK = 1 << 30  # some kernels refuse single writes of 2 GiB and more
+
+
+class LocalBlobs:
+    """The Blobs port over a folder of the local file system.
+
+    Args:
+        folder: Where blobs live; made on the first write.
+        sync: Whether a stored blob must survive power loss; without it, it survives the death of
+            any process.
+    """
+
+    def __init__(self, folder: Path, *, sync: bool = True) -> None:
+        self._folder = str(folder)
+        self._sync = sync
+
+    def path(self, digest: bytes) -> Path:
+        """Return where the blob is, or would be, stored."""
+        return Path(self._path(digest))
+
+    def put(self, parts: Sequence[bytes | memoryview]) -> bytes:
+        """Store the concatenation of ``parts`` if absent; return its 32-byte digest.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        digest = blake3_of(views)
+        path = self._path(digest)
+        if not os.path.exists(path):  # noqa: PTH110 - a Path per call costs more than the check
+            try:
+                self._write(path, views)
+            except OSError as error:
+                raise StorageError(
+                    f"a blob of {sum(map(len, views)):,} bytes cannot be written to {path}: "
+                    f"{error.strerror or error}",
+                    hint=f"free some space or make {self._folder} writable, then resume the run",
+                ) from error
+        return digest
+
+    def get(self, digest: bytes) -> memoryview:
+        """Return the content as a read-only view of the mapped file.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+            StorageError: It exists but cannot be read.
+        """
+        path = self._path(digest)
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - as above
+                if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
+                    return memoryview(b"")
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except FileNotFoundError:
+            raise BlobMissingError(
+                f"blob {digest.hex()} is not in {self._folder}",
+                hint="was the folder cleaned or only partly copied? Restore it, or run the task "
+                "that made the value again",
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                f"blob {path} cannot be read: {error.strerror or error}",
+                hint=f"check the permissions of {self._folder}",
+            ) from error
+
+    def has(self, digest: bytes) -> bool:
+        """Whether the blob is stored."""
+        return os.path.exists(self._path(digest))  # noqa: PTH110 - as above
+
+    def _path(self, digest: bytes) -> str:
+        name = digest.hex()
+        return f"{self._folder}/{name[:2]}/{name[2:]}"
+
+    def _write(self, path: str, views: list[memoryview]) -> None:
+        folder = os.path.dirname(path)  # noqa: PTH120 - as above
+        if not os.path.isdir(folder):  # noqa: PTH112 - as above
+            self._make(Path(folder))
+        temporary = f"{folder}/{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+        try:
+            try:
+                for view in views:
+                    _write_all(descriptor, view)
+                if self._sync:
+                    os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.rename(temporary, path)  # noqa: PTH104 - as above
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108 - as above
+            raise
+        if self._sync:
+            _sync_folder(folder)
+
+    def _make(self, folder: Path) -> None:
+        """Make a blob folder, durably; clean up after writers that died long ago."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._sync:
+            _sync_folder(self._folder)
+        for stale in Path(self._folder).glob(f"*/{_TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    stale.unlink()
+
+
+def _write_all(descriptor: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(descriptor, view[:_WRITE_CHUNK]) :]
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

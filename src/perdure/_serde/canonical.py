@@ -1,0 +1,59 @@
+"""The canonical form of an encoded value: what its digest is taken of.
+
+It is derived from the encoded bytes alone: the document is decoded into dicts, lists and nodes and
+encoded again with the entries of dicts in the order of their keys. Nodes whose payload holds more
+than the value's identity, or has no order of its own, have a rule here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from perdure._serde import format as f
+from perdure._serde.format import Ext
+
+_OPAQUE = frozenset({f.RAW, f.BLOB, f.FUTURE, f.BIG_INT, f.STR, f.COMPLEX, f.UUID})
+
+_pack = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+def canonical(body: bytes | memoryview) -> bytes:
+    """Return the canonical form of a msgpack document with nodes."""
+    return _pack(_decode(body))
+
+
+def _node(code: int, payload: memoryview) -> Ext:
+    if code in _OPAQUE:
+        return Ext(code, bytes(payload))
+    rule = _RULES.get(code)
+    content = _decode(payload)
+    return Ext(code, _pack(rule(content) if rule else content))
+
+
+_decode: Callable[[bytes | memoryview], Any] = msgspec.msgpack.Decoder(ext_hook=_node).decode
+
+
+def _unordered(items: list[Any]) -> list[Any]:
+    return sorted(map(_pack, items))
+
+
+def _unordered_pairs(flat: list[Any]) -> list[Any]:
+    keys = map(_pack, flat[::2])
+    return sorted(zip(keys, map(_pack, flat[1::2]), strict=True))
+
+
+def _first_two(content: list[Any]) -> list[Any]:
+    return content[:2]
+
+
+_RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
+    f.SET: _unordered,
+    f.FROZEN_SET: _unordered,
+    f.MAP: _unordered_pairs,
+    f.CLASS: _first_two,  # the name, not the pickle of its code
+    f.OBJECT: _first_two,  # the fields, not what was cached on the instance
+    f.MODEL: _first_two,
+    f.ARROW: _first_two,  # the content's digest, not its chunks
+    f.POLARS: _first_two,
+}

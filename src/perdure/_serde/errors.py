@@ -1,0 +1,301 @@
+"""Exceptions to bytes and back, as the class they were.
+
+An exception is taken apart the way ``pickle`` would (``__reduce__``), but every part is encoded on
+its own, so that one bad attribute costs that attribute and not the exception. It is put together
+without calling a user's ``__init__``, whose signature need not match ``args``: only that of the
+nearest built-in class runs. If its class cannot be imported, a class of the same name is made on
+the spot below its nearest bases that can, so that ``except KeyError`` still catches.
+"""
+
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure import errors
+from perdure._core.model import Failure
+from perdure._modules import canonical
+from perdure._ports import Blobs
+from perdure._serde import format as f
+from perdure._serde.classes import encode_class, load_global, reference, type_name
+from perdure._serde.decode import loads
+from perdure._serde.encode import Unencodable, Writer, dumps
+from perdure._serde.format import Ext
+from perdure._serde.registry import RESOLVERS, EncodeHandler, decodes
+
+if TYPE_CHECKING:
+    from perdure._serde.decode import Reader
+
+_PACKAGE = str(Path(errors.__file__).parent)
+_MAX_CHAIN = 10
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an error in the process where it was raised, as text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f"\n\n{self.text}"
+
+
+def dump_error(error: BaseException, blobs: Blobs, *, retryable: bool) -> Failure:
+    """Describe an exception so that :func:`load_error` can bring it back anywhere.
+
+    Args:
+        error: As it was caught, with its traceback.
+        blobs: Where large attributes are put.
+        retryable: The verdict of the retry policy's filter.
+    """
+    try:
+        payload = dumps(error, blobs).data
+    except (errors.SerializationError, errors.StorageError):
+        payload = b""  # type, message and traceback still tell what happened
+    return Failure(
+        type=_qualified(type(error)),
+        message=_message(error),
+        traceback=_format(error),
+        code=error.code if isinstance(error, errors.PerdureError) else "user",
+        retryable=retryable,
+        payload=payload,
+    )
+
+
+def load_error(
+    failure: Failure, blobs: Blobs, *, run: str = "", action: str = "", task: str = ""
+) -> BaseException:
+    """Return the exception a failure stands for, ready to be raised.
+
+    Args:
+        failure: What ended the action.
+        blobs: Where large attributes are.
+        run: Name of the run, for errors that say where they happened and do not know it yet.
+        action: Likewise, id (hex) of the action.
+        task: Likewise, name of the task.
+    """
+    error = _load(failure, blobs)
+    if isinstance(error, errors.PerdureError):
+        error.run = error.run or run
+        error.action = error.action or action
+        error.task = error.task or task
+    if failure.traceback:
+        _root(error).__cause__ = RemoteTraceback(failure.traceback)
+    return error
+
+
+def _load(failure: Failure, blobs: Blobs) -> BaseException:
+    if failure.payload:
+        try:
+            error = loads(failure.payload, blobs)
+        except Exception:
+            error = None
+        if isinstance(error, BaseException):
+            return error
+    elif failure.code != "user":
+        return errors.by_code(failure.code)(failure.message)
+    remote = errors.RemoteError(
+        f"{failure.type}: {failure.message}",
+        hint="the exception itself could not be carried over; its traceback is attached",
+    )
+    remote.type_name = failure.type
+    return remote
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the deepest explicit cause: the original ``__cause__`` of an error is not touched."""
+    for _ in range(_MAX_CHAIN):
+        if error.__cause__ is None:
+            break
+        error = error.__cause__
+    return error
+
+
+def _format(error: BaseException) -> str:
+    """Return the traceback as text, from the user's first frame on."""
+    trace = error.__traceback__
+    while trace and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        trace = trace.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    except Exception:
+        return f"{_qualified(type(error))}: {_message(error)}"
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as problem:
+        return f"<its __str__ failed: {problem!r}>"
+
+
+def _qualified(cls: type) -> str:
+    return f"{canonical(cls.__module__)}.{cls.__qualname__}"
+
+
+# --- taking apart ---------------------------------------------------------------------------------
+
+
+def _encode(writer: Writer, error: BaseException) -> Ext:
+    cls = type(error)
+    lost: list[str] = []
+    function, args, state = _reduce(error)
+    custom = function is not cls or not _is_builtin(cls.__reduce__)
+    content: dict[str, Any] = {
+        "type": type_name(cls),
+        "message": _message(error),
+        "class": _part(writer, lost, "its class", lambda: encode_class(writer, cls)),
+        "name": (canonical(cls.__module__), cls.__qualname__),
+        "bases": [name for base in cls.__mro__[1:] if (name := reference(base))],
+        "make": _part(writer, lost, "__reduce__", lambda: writer.encode(function))
+        if custom
+        else None,
+        "args": [
+            _part(writer, lost, f"argument {i}", lambda arg=arg: writer.encode(arg))
+            or _pack(_shown(arg))
+            for i, arg in enumerate(args)
+        ],
+        "state": {
+            name: part
+            for name, value in state.items()
+            if (part := _part(writer, lost, name, lambda value=value: writer.encode(value)))
+        },
+        "suppress": error.__suppress_context__,
+    }
+    for name in ("__cause__", "__context__"):
+        linked = getattr(error, name)
+        if linked is not None and not isinstance(linked, RemoteTraceback):
+            content[name] = _part(writer, lost, name, lambda linked=linked: _encode(writer, linked))
+    content["lost"] = lost
+    return writer.node(f.ERROR, content)
+
+
+def _reduce(error: BaseException) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+    try:
+        function, args, *rest = error.__reduce__()  # type: ignore[misc]
+        state = rest[0] if rest and isinstance(rest[0], dict) else {}
+    except Exception:
+        function, args, state = type(error), error.args, error.__dict__
+    return function, args, state
+
+
+def _part(writer: Writer, lost: list[str], name: str, encode: Callable[[], object]) -> bytes | None:
+    """Return a part as a document of its own; note it as lost if it cannot be encoded."""
+    with writer.attempt():
+        try:
+            return _pack(encode())
+        except (Unencodable, OverflowError, UnicodeEncodeError, RecursionError):
+            lost.append(name)
+            return None
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except Exception:
+        return f"<{type_name(type(value))}>"
+
+
+def _is_builtin(function: object) -> bool:
+    return not hasattr(function, "__code__")
+
+
+# --- putting together -----------------------------------------------------------------------------
+
+
+@decodes(f.ERROR)
+def _decode(reader: "Reader", payload: memoryview) -> BaseException:
+    content = reader.decode(payload)
+    args = [_try(reader, part, "<lost>") for part in content["args"]]
+    state = {name: _try(reader, part, None) for name, part in content["state"].items()}
+    error = _make(reader, content, args, state)
+    for name in ("__cause__", "__context__"):
+        linked = _try(reader, content.get(name), None)
+        if isinstance(linked, BaseException):
+            setattr(error, name, linked)
+    error.__suppress_context__ = content["suppress"]
+    if content["lost"]:
+        error.add_note(f"could not be carried over: {', '.join(content['lost'])}")
+    return error
+
+
+def _try(reader: "Reader", part: bytes | None, default: object) -> Any:
+    if part is None:
+        return default
+    try:
+        return reader.decode(part)
+    except Exception:
+        return default
+
+
+def _make(
+    reader: "Reader", content: dict[str, Any], args: list[Any], state: dict[str, Any]
+) -> BaseException:
+    cls = _try(reader, content["class"], None)
+    make = _try(reader, content["make"], None)
+    attempts: list[Callable[[], BaseException]] = []
+    if make is not None:
+        attempts.append(lambda: make(*args))
+    if isinstance(cls, type) and issubclass(cls, BaseException):
+        attempts += [lambda: _bare(cls, args), lambda: cls(*args)]
+    attempts += [
+        lambda: _bare(_stand_in(content), args),
+        lambda: _bare(_stand_in(content), [content["message"]]),
+    ]
+    for attempt in attempts:
+        try:
+            error = attempt()
+            if isinstance(error, BaseException):
+                _set_state(error, state)
+                return error
+        except Exception:
+            continue
+    remote = errors.RemoteError(content["message"])
+    remote.type_name = content["type"]
+    return remote
+
+
+def _bare(cls: type[BaseException], args: list[Any]) -> BaseException:
+    """Make an exception of which only the built-in part is initialised."""
+    base = next(b for b in cls.__mro__ if b.__module__ == "builtins")
+    error: BaseException = base.__new__(cls, *args)
+    base.__init__(error, *args)  # type: ignore[misc]
+    return error
+
+
+def _set_state(error: BaseException, state: dict[str, Any]) -> None:
+    for name, value in state.items():
+        try:
+            setattr(error, name, value)
+        except (AttributeError, TypeError):
+            error.__dict__[name] = value
+
+
+def _stand_in(content: dict[str, Any]) -> type[BaseException]:
+    """Make a class named like the original, below the nearest bases that can be imported."""
+    bases: list[type] = []
+    for name in content["bases"]:
+        try:
+            base = load_global(*name)
+        except errors.SerializationError:
+            continue
+        if not any(issubclass(known, base) for known in bases):
+            bases.append(base)
+    module, qualname = content["name"]
+    body = {"__module__": module, "__qualname__": qualname, "__doc__": "Stand-in."}
+    name = qualname.rpartition(".")[2]
+    try:
+        return type(name, tuple(bases), body)
+    except TypeError:  # the layouts of the bases do not go together
+        return type(name, (bases[0],), body)
+
+
+def _resolve(cls: type) -> EncodeHandler | None:
+    return _encode if issubclass(cls, BaseException) else None
+
+
+RESOLVERS.append(_resolve)
