@@ -92,7 +92,7 @@ def described(doc: str) -> dict[str, str]:
 
 def summary(doc: str) -> str:
     """Return a docstring without its sections, for the top of a help text."""
-    return _SECTION.split(doc, maxsplit=1)[0].strip()
+    return _SECTION.split(inspect.cleandoc(doc), maxsplit=1)[0].strip()
 
 
 def _option(parameter: inspect.Parameter, hint: object, text: str, optional: bool) -> click.Option:
@@ -100,9 +100,7 @@ def _option(parameter: inspect.Parameter, hint: object, text: str, optional: boo
     has_default = parameter.default is not inspect.Parameter.empty
     common: dict[str, Any] = {
         "required": not (has_default or optional),
-        "help": text,
-        "default": None,
-        "show_default": _shown(parameter.default) if has_default else False,
+        "help": f"{text}  [default: {_shown(parameter.default)}]" if has_default else text,
     }
     if is_flag(hint):
         return click.Option([f"{flag}/--no-{flag[2:]}", parameter.name], **common)

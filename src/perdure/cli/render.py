@@ -93,15 +93,12 @@ def duration(seconds: float | None) -> str:
         return f"{seconds * 1000:.0f}ms"
     if seconds < 59.95:
         return f"{seconds:.1f}s"
-    whole = round(seconds)
-    for big, small, unit, part in (
-        (60, 1, "m", "s"),
-        (3600, 60, "h", "m"),
-        (86400, 3600, "d", "h"),
-    ):
-        if whole < big * (24 if unit == "h" else 60) or unit == "d":
-            return f"{whole // big}{unit}{whole % big // small:02d}{part}"
-    raise AssertionError("the last unit takes everything")
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    if days:
+        return f"{days}d{hours:02d}h"
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
 
 
 def when(at: float | None) -> str:

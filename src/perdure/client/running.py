@@ -1,4 +1,4 @@
-"""Starting runs (``run``, ``with_runcontext``, ``rerun``) and finding them (``get_run``, ``runs``)."""
+"""Starting runs: ``run``, ``with_runcontext``, ``resume``, ``rerun``; and finding them again."""
 
 import time
 from collections.abc import Iterable, Mapping

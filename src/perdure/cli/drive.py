@@ -1,0 +1,156 @@
+"""``perdure resume``, ``rerun``, ``abort``, ``watch``: what moves a run or waits for it."""
+
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdure.cli import exits
+from perdure.client.attaching import CodeChangedWarning
+from perdure.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from perdure.client.handle import Run
+
+
+def to_the_end(name: str, start: "Callable[[], Run]", *, as_json: bool) -> int:
+    """Start a run, follow it, say how it ended; return the exit code.
+
+    Ctrl-C stops cleanly: the runtime is shut down and the run can be resumed. A second one does not
+    wait for that; the run can be resumed all the same.
+    """
+    from perdure.cli import progress, report
+
+    try:
+        with _warnings_in_words():
+            name = start().name
+        row = progress.follow(name, show=not as_json)
+    except KeyboardInterrupt:
+        return _stop(name, as_json=as_json)
+    return report.conclude(row, as_json=as_json)
+
+
+@click.command()
+@click.argument("name")
+@click.option("--strict", is_flag=True, help="Do not go on with changed code.")
+@exits.json_option
+@click.pass_context
+def resume(ctx: click.Context, name: str, strict: bool, as_json: bool) -> None:
+    """Go on with a run: what it finished is kept, what failed is tried again."""
+    from perdure.client import running
+
+    ctx.exit(to_the_end(name, lambda: running.resume(name, strict=strict), as_json=as_json))
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True},
+)
+@click.argument("name")
+@click.option("--recover/--no-recover", default=True, help="Take over results of the old run.")
+@click.option("--force", multiple=True, metavar="TASK", help="Run the actions of TASK again.")
+@exits.json_option
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAM VALUE]...")
+@click.pass_context
+def rerun(
+    ctx: click.Context,
+    name: str,
+    recover: bool,
+    force: tuple[str, ...],
+    as_json: bool,
+    rest: tuple[str, ...],
+) -> None:
+    """Start a new run of the same task, with its inputs or some of them replaced."""
+    from perdure.client import running
+
+    values = _new_inputs(ctx, name, list(rest)) if rest else {}
+    ctx.exit(
+        to_the_end(
+            name,
+            lambda: running.rerun(name, recover=recover, force=force, **values),
+            as_json=as_json,
+        )
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.argument("action", required=False)
+@exits.json_option
+def abort(name: str, action: str | None, as_json: bool) -> None:
+    """Stop a run, or one of its actions, for good. Everything below it stops, too."""
+    from perdure.client import link
+
+    row = link.get(name)
+    target = None
+    if action is not None:
+        target = link.action(row, action).id
+    if row.phase.final:
+        raise ConfigurationError(f"run {name} has already {row.phase.value}", run=name)
+    link.runtime().abort(name, target)
+    if as_json:
+        exits.print_json({"name": name, "aborted": True, "action": action})
+    else:
+        click.echo(f"aborted {name}" + (f", action {action}" if action else ""))
+
+
+@click.command()
+@click.argument("name")
+@exits.json_option
+@click.pass_context
+def watch(ctx: click.Context, name: str, as_json: bool) -> None:
+    """Follow a run that another process drives. Ctrl-C leaves the run alone."""
+    from perdure.cli import progress, report
+
+    ctx.exit(report.conclude(progress.follow(name, show=not as_json), as_json=as_json))
+
+
+def _new_inputs(ctx: click.Context, name: str, rest: list[str]) -> dict[str, Any]:
+    from perdure._worker.loader import load_task
+    from perdure.cli import params
+    from perdure.client import link
+
+    row = link.get(name)
+    own = params.options(load_task(row.spec.loader, row.bundle).function, optional=True)
+    command = click.Command("rerun", params=list(own))
+    with command.make_context(f"perdure rerun {name}", rest, parent=ctx.parent) as inner:
+        return params.given(inner, own)
+
+
+def _stop(name: str, *, as_json: bool) -> int:
+    from perdure.client import link
+
+    runtime = link.running()
+    driven_here = runtime is not None
+    try:
+        if runtime is not None:
+            click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
+            runtime.shutdown()
+    except KeyboardInterrupt:
+        _say_how_to_resume(name, as_json)
+        os._exit(exits.INTERRUPTED)
+    if driven_here:
+        _say_how_to_resume(name, as_json)
+    return exits.INTERRUPTED
+
+
+def _say_how_to_resume(name: str, as_json: bool) -> None:
+    if as_json:
+        exits.print_json({"name": name, "phase": "interrupted"})
+    else:
+        click.echo(f"{name} keeps what it finished. Go on with: perdure resume {name}", err=True)
+
+
+@contextmanager
+def _warnings_in_words() -> Iterator[None]:
+    """Show warnings as one line on stderr, without the line of ours that gave them."""
+
+    def tell(message: Warning | str, *_rest: object, **_more: object) -> None:
+        click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", CodeChangedWarning)
+        warnings.showwarning = tell
+        yield

@@ -1,0 +1,60 @@
+"""``perdure ls``: the runs of this home."""
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from perdure._core.model import Phase
+from perdure.cli import exits, render, report
+
+if TYPE_CHECKING:
+    from perdure._views.sqlite import RunView
+
+
+@click.command()
+@click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="Only these.")
+@click.option("--task", help="Only runs of this task, by full name.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
+@exits.json_option
+def ls(phase: str | None, task: str | None, limit: int, as_json: bool) -> None:
+    """List runs, newest first."""
+    from perdure.client import link
+
+    wanted = None if phase is None else Phase(phase)
+    found = list(link.views().runs(phase=wanted, task=task, limit=limit + 1))
+    rows, more = found[:limit], len(found) > limit
+    if as_json:
+        exits.print_json([report.run_dict(row) for row in rows])
+        return
+    if not rows:
+        filtered = phase is not None or task is not None
+        click.echo(f"no {'such ' if filtered else ''}runs in {link.config().home}", err=True)
+        return
+    table = render.grid("NAME", "PHASE", "TASK", "STARTED", ">TOOK", "", header=True)
+    for row in rows:
+        table.add_row(
+            row.name,
+            render.phase_text(row.phase),
+            row.task,
+            render.when(row.created),
+            render.duration(_took(row)),
+            _remark(row),
+        )
+    render.show(table)
+    if more:
+        click.echo(f"... more with --limit {limit * 5}", err=True)
+
+
+def _took(row: "RunView") -> float | None:
+    if row.ended is not None:
+        return row.ended - row.created
+    return None if row.phase is Phase.INTERRUPTED else time.time() - row.created
+
+
+def _remark(row: "RunView") -> str:
+    if row.phase is Phase.INTERRUPTED:
+        return f"perdure resume {row.name}"
+    if row.error:
+        return row.error if len(row.error) <= 60 else row.error[:57] + "..."
+    return f"rerun of {row.parent}" if row.parent else ""

@@ -1,0 +1,211 @@
+"""Following a run: a live picture on a terminal, a line now and then elsewhere.
+
+Progress goes to stderr; stdout is for results. What is shown comes from the journal alone, so a run
+looks the same whichever process drives it. Each look costs a scan of the run's actions: the pace
+slows down so that looking takes at most a tenth of the time.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from perdure._core.model import Phase
+from perdure.cli import render
+from perdure.client import link
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from perdure._views.sqlite import RunView
+
+Counts = dict[str, dict[Phase, int]]
+
+_PACE = 0.1
+_PLAIN_PACE = 2.0
+_WINDOW = 5.0
+_BAR = 24
+_TASKS = 12
+_ORDER = (
+    Phase.RUNNING, Phase.QUEUED, Phase.WAITING, Phase.RETRYING, Phase.FAILED, Phase.ABORTED,
+)  # fmt: skip
+
+
+class Rate:
+    """Completions per second over the last few seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def update(self, done: int) -> float:
+        """Note how many are done by now; return the rate, 0 while unknown."""
+        now = self._clock()
+        self._seen.append((now, done))
+        while len(self._seen) > 2 and now - self._seen[0][0] > _WINDOW:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        return (done - before) / (now - then) if now > then else 0.0
+
+
+class Picture:
+    """Draws the state of a run from its counts."""
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self.counts: Counts = {}
+        self.row: RunView | None = None
+        self.rate = 0.0
+        self._rate = Rate(clock)
+
+    def look(self) -> float:
+        """Read the journal; return the seconds to wait before the next look."""
+        began = time.monotonic()
+        self.row = link.get(self.name)
+        self.counts = counts(self.row.key)
+        self.rate = self._rate.update(_done(self.counts))
+        return max(_PACE, 10 * (time.monotonic() - began))
+
+    def line(self) -> str:
+        """Return the state as one plain line."""
+        done, total = _done(self.counts), _total(self.counts)
+        now = [
+            f"{render.number(count)} {phase.value}"
+            for phase in _ORDER
+            if (count := sum(each.get(phase, 0) for each in self.counts.values()))
+        ]
+        parts = [f"{render.number(done)}/{render.number(total)} done", *now]
+        return f"{self.name}: {', '.join(parts)}"
+
+    def draw(self) -> "RenderableType":
+        """Return the state as a block for a terminal."""
+        from rich.console import Group
+        from rich.text import Text
+
+        if self.row is None:
+            return Text("")
+        head = Text.assemble((self.name, "bold"), "  ", (self.row.task, "bright_black"), "  ")
+        head.append_text(render.phase_text(self.row.phase))
+        head.append(f"  {render.duration(_elapsed(self.row))}")
+        table = render.grid("", "", ">", "")
+        shown = sorted(self.counts.items(), key=lambda item: -sum(item[1].values()))[:_TASKS]
+        names = {task for task, _ in shown}
+        for task, phases in self.counts.items():
+            if task in names:
+                table.add_row(*_task_row(task, phases))
+        if len(self.counts) > _TASKS:
+            table.add_row(Text(f"  … {len(self.counts) - _TASKS} more tasks", "bright_black"))
+        return Group(head, table, Text(f"  {self._pace()}", style="bright_black"))
+
+    def _pace(self) -> str:
+        left = _total(self.counts) - _done(self.counts)
+        parts = [f"{render.number(_done(self.counts))} done"]
+        if self.rate >= 0.05:
+            parts.append(f"{self.rate:,.0f}/s" if self.rate >= 10 else f"{self.rate:.1f}/s")
+            if left > 1:
+                parts.append(f"about {render.duration(left / self.rate)} for what is known so far")
+        return " · ".join(parts)
+
+
+def follow(name: str, *, show: bool = True) -> "RunView":
+    """Show a run until it has ended or was interrupted; return it.
+
+    Args:
+        name: Name of the run.
+        show: Whether to show anything; otherwise only wait.
+    """
+    picture = Picture(name)
+    if not show:
+        while not _stopped(link.get(name)):
+            _pause(name, 1.0)
+    elif render.console(stderr=True).is_terminal:
+        _follow_live(picture)
+    else:
+        _follow_plainly(picture)
+    return link.get(name)
+
+
+def counts(key: int) -> Counts:
+    """Return how many actions of each task are in which phase."""
+    found: Counts = {}
+    for each in link.views().counts(key):
+        found.setdefault(each.task, {})[each.phase] = each.count
+    return found
+
+
+def _follow_live(picture: Picture) -> None:
+    from rich.live import Live
+
+    with Live(console=render.console(stderr=True), auto_refresh=False) as live:
+        while True:
+            pause = picture.look()
+            live.update(picture.draw(), refresh=True)
+            if picture.row is None or _stopped(picture.row):
+                return
+            _pause(picture.name, pause)
+
+
+def _follow_plainly(picture: Picture) -> None:
+    import click
+
+    last, pace = "", 0.2
+    while True:
+        picture.look()
+        if picture.row is None or _stopped(picture.row):
+            return
+        _pause(picture.name, pace)
+        pace = _PLAIN_PACE
+        if (line := picture.line()) != last:
+            click.echo(line, err=True)
+            last = line
+
+
+def _pause(name: str, seconds: float) -> None:
+    """Sleep, but not beyond the end of the run."""
+    runtime = link.running()
+    if runtime is None:
+        time.sleep(seconds)
+    else:
+        runtime.wait(name, seconds)
+
+
+def _stopped(row: "RunView") -> bool:
+    return row.phase.final or row.phase is Phase.INTERRUPTED
+
+
+def _elapsed(row: "RunView") -> float:
+    return (row.ended or time.time()) - row.created
+
+
+def _done(table: Counts) -> int:
+    return sum(n for each in table.values() for phase, n in each.items() if phase.final)
+
+
+def _total(table: Counts) -> int:
+    return sum(n for each in table.values() for n in each.values())
+
+
+def _task_row(task: str, phases: dict[Phase, int]) -> "tuple[RenderableType, ...]":
+    from rich.text import Text
+
+    total = sum(phases.values())
+    done = sum(n for phase, n in phases.items() if phase.final)
+    return (
+        Text(f"  {task}"),
+        _bar(phases, total),
+        Text(f"{render.number(done)}/{render.number(total)}"),
+        render.summary((phase, phases.get(phase, 0)) for phase in _ORDER),
+    )
+
+
+def _bar(phases: dict[Phase, int], total: int) -> "RenderableType":
+    from rich.text import Text
+
+    bar, filled = Text(), 0
+    for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.RUNNING):
+        count = phases.get(phase, 0)
+        # what exists is seen, however small; the bar is full only when everything is done
+        cells = min(max(round(_BAR * count / total), 1), _BAR - filled) if count else 0
+        bar.append("━" * cells, style=render.LOOK[phase][2])
+        filled += cells
+    return bar.append("━" * (_BAR - filled), style="grey23")
