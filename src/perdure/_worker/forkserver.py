@@ -1,0 +1,240 @@
+"""The forkserver: a small, single-threaded process that has imported what workers need.
+
+It forks workers on request, reports their ends, and sees to it that none outlives the user's
+process. It never imports user code, and nothing that starts threads or opens devices: a fork must
+find nothing but plain memory.
+"""
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import NoReturn
+
+from perdure._engines.forkserver_protocol import (
+    STARTUP_FAILED,
+    Exited,
+    Kill,
+    Ready,
+    Setup,
+    Spawn,
+    Spawned,
+    decode_to_forkserver,
+)
+from perdure._wire.framing import FrameReader, encode
+from perdure._wire.messages import Message
+from perdure._worker import main as worker_main
+from perdure.config import log_path
+
+_RECEIVE_BYTES = 1 << 16
+_REAP_SECONDS = 1.0
+_PARENT_POLL_SECONDS = 1.0  # only where the kernel cannot tell that the parent ended
+
+
+def main(fd: int, parent: int) -> NoReturn:
+    """Serve the engine at the other end of socket ``fd`` until it or process ``parent`` ends."""
+    gc.disable()  # nothing here makes garbage; workers turn it on again
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    server = _Forkserver(socket.socket(fileno=fd), parent)
+    try:
+        server.serve()
+    finally:
+        server.end_workers()
+    os._exit(0)
+
+
+class _Forkserver:
+    def __init__(self, sock: socket.socket, parent: int) -> None:
+        self._sock = sock
+        self._parent = parent
+        self._parent_fd = _pidfd(parent)
+        self._reader = FrameReader()
+        self._setup = Setup("", "", "")
+        self._workers: dict[int, int] = {}  # pid -> worker
+        self._oom_kills = _OomKills()
+        self._wakeup, self._wakeup_end = os.pipe()
+        os.set_blocking(self._wakeup, False)
+        os.set_blocking(self._wakeup_end, False)
+
+    def serve(self) -> None:
+        """Answer requests and report exits until there is nobody to serve."""
+        # Without a handler the interpreter would not write to the wakeup fd.
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wakeup_end, warn_on_full_buffer=False)
+        # Keeps the collector of every worker from touching, and so copying, the shared pages.
+        gc.freeze()
+        self._send(Ready())
+        watched = [self._sock.fileno(), self._wakeup]
+        if self._parent_fd >= 0:
+            watched.append(self._parent_fd)
+        poll = select.poll()
+        for fd in watched:
+            poll.register(fd, select.POLLIN)
+        timeout = None if self._parent_fd >= 0 else _PARENT_POLL_SECONDS * 1000
+        while os.getppid() == self._parent:
+            ready = {fd for fd, _ in poll.poll(timeout)}
+            if self._parent_fd in ready:
+                return
+            if self._wakeup in ready:
+                os.read(self._wakeup, 4096)
+                self._reap()
+            if self._sock.fileno() in ready and not self._receive():
+                return
+
+    def end_workers(self) -> None:
+        """Kill every worker with its group, and reap them so that no zombie is left to anyone."""
+        for pid in self._workers:
+            _kill_group(pid)
+        deadline = time.monotonic() + _REAP_SECONDS
+        while self._workers and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+                if pid:
+                    self._workers.pop(pid, None)
+                    continue
+            time.sleep(0.001)
+
+    def _receive(self) -> bool:
+        try:
+            data = self._sock.recv(_RECEIVE_BYTES)
+        except ConnectionError:
+            return False
+        for body in self._reader.feed(data):
+            for message in decode_to_forkserver(body):
+                match message:
+                    case Setup():
+                        self._setup = message
+                    case Spawn():
+                        self._spawn(message)
+                    case Kill(worker):
+                        self._kill(worker)
+        return bool(data)
+
+    def _send(self, message: Message) -> None:
+        # An engine that is gone is noticed by the loop, not here.
+        with contextlib.suppress(ConnectionError):
+            self._sock.sendall(encode([message]))
+
+    def _spawn(self, request: Spawn) -> None:
+        try:
+            log = os.open(
+                log_path(Path(self._setup.logs), request.worker),
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+                0o600,
+            )
+        except OSError as error:
+            self._send(Exited(request.worker, output=f"cannot open the worker's log: {error}"))
+            return
+        forkserver = os.getpid()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._send(Exited(request.worker, output=f"cannot fork a worker: {error}"))
+            return
+        finally:
+            if os.getpid() == forkserver:
+                os.close(log)
+        if pid == 0:
+            self._become_worker(request, log, forkserver)
+        # Both sides do it, so that the group exists for whoever comes first.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        self._workers[pid] = request.worker
+        self._send(Spawned(request.worker, pid))
+
+    def _become_worker(self, request: Spawn, log: int, forkserver: int) -> NoReturn:
+        """Turn this fork into a worker."""
+        code = STARTUP_FAILED
+        try:
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.close(log)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._sock.close()
+            for fd in (self._wakeup, self._wakeup_end, self._parent_fd):
+                if fd >= 0:
+                    os.close(fd)
+            gc.enable()
+            code = worker_main.work(self._setup, request, forkserver)
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+            os._exit(code)
+
+    def _kill(self, worker: int) -> None:
+        for pid, number in self._workers.items():
+            if number == worker:
+                _kill_group(pid)
+
+    def _reap(self) -> None:
+        """Report every worker that has ended."""
+        while self._workers:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            # What a worker started ends with it. The number cannot have been given to another
+            # process in the microseconds since it became free.
+            _kill_group(pid)
+            worker = self._workers.pop(pid)
+            code = os.waitstatus_to_exitcode(status)
+            if code >= 0:
+                self._send(Exited(worker, exit_code=code))
+            else:
+                oom = -code == signal.SIGKILL and self._oom_kills.grown()
+                self._send(Exited(worker, signal=-code, out_of_memory=oom))
+
+
+class _OomKills:
+    """The kernel's count of out-of-memory kills: of our cgroup if it tells, else of the machine."""
+
+    def __init__(self) -> None:
+        self._sources = (_cgroup_events(), Path("/proc/vmstat"))
+        self._seen = self._read()
+
+    def grown(self) -> bool:
+        """Whether the killer struck since the last call."""
+        before, self._seen = self._seen, self._read()
+        return self._seen > before
+
+    def _read(self) -> int:
+        for path in self._sources:
+            with contextlib.suppress(OSError, ValueError):
+                for line in path.read_text().splitlines():
+                    name, _, count = line.partition(" ")
+                    if name == "oom_kill":
+                        return int(count)
+        return 0
+
+
+def _cgroup_events() -> Path:
+    """Return where version 2 of control groups counts the events of this process's group."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                return Path("/sys/fs/cgroup" + line[3:]) / "memory.events"
+    return Path("/sys/fs/cgroup/memory.events")
+
+
+def _pidfd(pid: int) -> int:
+    """Return a descriptor that becomes readable when the process ends, -1 if there is none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):  # not Linux, or an old kernel
+        return -1
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(pid, signal.SIGKILL)
