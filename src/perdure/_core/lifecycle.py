@@ -151,7 +151,7 @@ class Lifecycle:
             self.attempt_failed(attempt, self._reason(action, outcome.failure))
             return
         self.cancel_children(action, "its parent has ended")
-        if attempt.replays and attempt.calls:
+        if attempt.replays and not action.retry_failed:
             action.outcome = outcome
             action.move(Stage.AUDITING)
             self.effects.audits.append(attempt)

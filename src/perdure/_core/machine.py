@@ -484,7 +484,7 @@ class Machine:
 
     def _flush(self, unwritten: dict[bytes, Action], min_age: float) -> None:
         """Write the oldest of these actions that have reached the age."""
-        written = []
+        written: list[Action] = []
         for action in unwritten.values():
             age = self.now - (action.started or action.created)
             if age < min_age or len(written) >= FLUSH_LIMIT:

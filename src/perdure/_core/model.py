@@ -97,7 +97,7 @@ class Demand(msgspec.Struct, frozen=True, array_like=True):
     gpu: int = 0
 
 
-class TaskSpec(msgspec.Struct, frozen=True, array_like=True):
+class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """A task with everything that decides how it is executed, overrides applied.
 
     Attributes:
@@ -190,6 +190,20 @@ class LogSpan(msgspec.Struct, frozen=True, array_like=True):
 
     start: int
     end: int
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Options of a run that the controller acts on; kept with the run as msgpack.
+
+    Attributes:
+        recover_from: Name of the run whose successful outcomes may be reused, or "".
+        force: Tasks that run again although that run has their outcomes.
+        strict: A replay that diverges from what is recorded fails the run.
+    """
+
+    recover_from: str = ""
+    force: tuple[str, ...] = ()
+    strict: bool = False
 
 
 def phase_of(outcome: Outcome) -> Phase:

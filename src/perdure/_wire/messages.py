@@ -34,7 +34,10 @@ class Define(Message, tag=1):
 
 
 class Hello(Message, tag=10):
-    """First message of a worker. Nothing else is decoded before the token has been checked."""
+    """First message of a worker. Nothing else is decoded before the token has been checked.
+
+    ``worker`` is 0 for a peer that is no worker, but another process of the user.
+    """
 
     protocol: int
     token: str
@@ -185,6 +188,13 @@ class Sources(Message, tag=21):
     files: tuple[tuple[str, bytes], ...]
 
 
+class Abort(Message, tag=22):
+    """From another process of the user: stop a run, or one action of it. Answered by Answer."""
+
+    run: str
+    action: bytes | None
+
+
 # --- controller -> worker -------------------------------------------------------------------------
 
 
@@ -270,8 +280,15 @@ class Stop(Message, tag=36):
     """End the process; nothing is running."""
 
 
+class Answer(Message, tag=37):
+    """Answer to Abort: what was done, or why not."""
+
+    done: bool
+    text: str
+
+
 FromWorker = (
     Define | Hello | Call | Lookup | Record | Sleep | Done | Blocked | Unblocked | Returned
-    | CancelCall | Event | Sources
+    | CancelCall | Event | Sources | Abort
 )
-ToWorker = Define | Welcome | Assign | Resolved | Absent | Cancel | Revoke | Stop
+ToWorker = Define | Welcome | Assign | Resolved | Absent | Cancel | Revoke | Stop | Answer

@@ -1,0 +1,450 @@
+"""The controller: handles commands in batches and carries out what the core decides.
+
+A batch is everything that arrived in one turn of the loop. After it the core places work, and its
+effects are carried out once: one frame per worker, one hand-over to the scribe.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from perdure._controller.endings import judge
+from perdure._controller.presence import Presence, is_alive
+from perdure._controller.scribe import Scribe
+from perdure._controller.session import Session
+from perdure._core.effects import Effects
+from perdure._core.ids import root_id
+from perdure._core.machine import Machine
+from perdure._core.model import Bundle, Demand, Outcome, Phase, RunOptions
+from perdure._core.records import ActionRow, RunEnd, RunRow
+from perdure._core.state import CALLED_LIMIT, Action, Attempt, Run, Worker
+from perdure._ports import Engine, Journal, WorkerExit, WorkerRequest
+from perdure._wire.messages import Event, Welcome
+from perdure.config import Config
+from perdure.errors import LeaseLostError, RunNotFoundError
+
+FLUSH_SECONDS = 0.2
+"""How often unfinished actions are written for people to see."""
+
+UPKEEP_SECONDS = 1.0
+DRAIN_SECONDS = 0.2
+"""How long a dead worker's connection may take to end, if something it started holds it open."""
+
+
+@dataclass(slots=True)
+class Driven:
+    """A run this controller drives, and whoever waits for its end."""
+
+    run: Run
+    ended: "asyncio.Future[RunRow]"
+    row: RunRow
+
+
+class Controller:
+    """Owns runs: takes calls, schedules, journals, delivers.
+
+    Args:
+        config: Settings.
+        journal: Where runs are recorded.
+        engine: Where workers are placed.
+        warn: Tells the user something at once.
+    """
+
+    def __init__(
+        self, config: Config, journal: Journal, engine: Engine, warn: Callable[[str], None]
+    ) -> None:
+        self.config = config
+        self.journal = journal
+        self.engine = engine
+        self.warn = warn
+        self.presence = Presence(config.controllers)
+        self.token = self.presence.contact.token
+        self.machine = Machine(
+            capacity_of_this_machine(config),
+            first_worker=time.time_ns() // 1_000_000 << 12,
+            grace=config.grace,
+        )
+        self._runs: dict[int, Driven] = {}
+        self._bundles: list[Bundle] = []
+        self._sessions: dict[int, Session] = {}
+        self._exits: dict[int, WorkerExit] = {}
+        self._settling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = False
+
+    async def start(self) -> None:
+        """Listen, and get the engine ready."""
+        self._loop = asyncio.get_running_loop()
+        self._scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
+        address = self.presence.contact.address
+        self._server = await self._loop.create_unix_server(lambda: Session(self), address)
+        await self.engine.start(address, self.token, self._worker_exited)
+        self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
+
+    async def stop(self) -> None:
+        """End all work; runs that are not finished become resumable."""
+        for driven in list(self._runs.values()):
+            await self._leave(driven, Phase.INTERRUPTED)
+        self._settle()
+        await self.engine.stop()
+        self._server.close()
+        for session in list(self._sessions.values()):
+            session.close()
+        await asyncio.to_thread(self._scribe.close)
+        self.presence.close()
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    async def submit(self, row: RunRow) -> "asyncio.Future[RunRow]":
+        """Create a run and drive it; the future ends when the run does.
+
+        Raises:
+            RunConflictError: The name exists.
+        """
+        row.key = await self._scribe.call(self.journal.create_run, row)
+        return await self._drive(row, fresh=True)
+
+    async def drive(self, name: str) -> "asyncio.Future[RunRow]":
+        """Go on with a run of the journal; the future ends when the run does.
+
+        Raises:
+            RunNotFoundError: There is none of that name.
+            RunInUseError: A live controller drives it.
+        """
+        row = await self._scribe.call(self.journal.load_run, name)
+        if row is None:
+            raise RunNotFoundError(f"there is no run {name!r} in {self.config.home}")
+        if row.key in self._runs:
+            return self._runs[row.key].ended
+        return await self._drive(row, fresh=False)
+
+    async def _drive(self, row: RunRow, *, fresh: bool) -> "asyncio.Future[RunRow]":
+        journal, call = self.journal, self._scribe.call
+        epoch = await call(journal.acquire, row.key, self.presence.name, self._is_alive)
+        last_seq = 0 if fresh else await call(journal.last_seq, row.key)
+        options = _options(row)
+        root, recover = root_id(row.name), 0
+        if options.recover_from:
+            root, recover = await self._origin(options.recover_from)
+        run = Run(
+            key=row.key,
+            name=row.name,
+            epoch=epoch,
+            bundle=self._bundle_number(row.bundle),
+            context=row.context,
+            recover=recover,
+            force=frozenset(options.force),
+            strict=options.strict,
+            next_seq=last_seq + 1,
+        )
+        ended: asyncio.Future[RunRow] = self._loop.create_future()
+        self._runs[row.key] = Driven(run, ended, row)
+        with self.batch():
+            now = self.machine.now
+            self.machine.effects.rows.append(RunEnd(run=row.key, phase=Phase.RUNNING, at=now))
+            self.machine.start_run(run, row.spec, root, row.inputs, row.blobs)
+        return ended
+
+    async def _origin(self, name: str) -> tuple[bytes, int]:
+        """Return the root id that a rerun shares with the run it began with, and that run's key."""
+        row = await self._scribe.call(self.journal.load_run, name)
+        if row is None:
+            raise RunNotFoundError(f"there is no run {name!r} to recover from")
+        before = _options(row).recover_from
+        root = (await self._origin(before))[0] if before else root_id(name)
+        return root, row.key
+
+    async def load(self, name: str) -> RunRow | None:
+        """Return the run as the journal has it."""
+        return await self._scribe.call(self.journal.load_run, name)
+
+    def abort(self, name: str, action: bytes | None) -> tuple[bool, str]:
+        """Stop a run of this controller, or one of its actions; tell whether that was possible."""
+        for driven in self._runs.values():
+            if driven.row.name != name:
+                continue
+            with self.batch():
+                if self.machine.abort(driven.run, action, "aborted by request"):
+                    return True, "aborted"
+            return False, "it has finished already"
+        return False, f"run {name} is not driven by this process"
+
+    async def _leave(self, driven: Driven, phase: Phase) -> None:
+        """Stop driving a run that is not finished, and let others resume it."""
+        run = driven.run
+        self._settle()
+        self._runs.pop(run.key, None)
+        self.machine.drop_run(run.key)
+        if phase is Phase.INTERRUPTED:
+            end = RunEnd(run=run.key, phase=phase, at=time.time())
+            self._scribe.commit([end], [], {run.key: run.epoch})
+            await self._scribe.call(self.journal.release, run.key, run.epoch)
+        if not driven.ended.done():
+            driven.ended.set_result(msgspec.structs.replace(driven.row, phase=phase))
+
+    def _is_alive(self, owner: str) -> bool:
+        return is_alive(self.config.controllers, owner)
+
+    def _bundle_number(self, bundle: Bundle) -> int:
+        if bundle not in self._bundles:
+            self._bundles.append(bundle)
+        return self._bundles.index(bundle)
+
+    # --- batches ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Commands given inside are one batch: the clock is read before, effects come after."""
+        self.machine.advance(time.time())
+        yield
+        if not self._settling:
+            self._settling = True
+            self._loop.call_soon(self._settle)
+
+    def _settle(self) -> None:
+        """Place work and carry the effects of all commands so far out."""
+        self._settling = False
+        machine = self.machine
+        machine.place()
+        effects = machine.effects
+        self._carry_out_spawns(effects)
+        for number, worker in effects.told.items():
+            self._sessions[number].carry_out(worker.outbox)
+            worker.outbox.clear()
+        effects.told.clear()
+        for worker in effects.kills:
+            self.engine.kill(worker.number)
+        effects.kills.clear()
+        self._write(effects)
+        self._ask(effects)
+        ended, effects.ended = effects.ended, []
+        for run, outcome in ended:
+            self._run_ended(run, outcome)
+        self._set_timer()
+
+    def _carry_out_spawns(self, effects: Effects) -> None:
+        for worker in effects.spawns:
+            bundle, is_async, env_vars = worker.pool.key
+            self.engine.spawn(
+                WorkerRequest(
+                    worker=worker.number,
+                    is_async=is_async,
+                    env_vars=env_vars,
+                    bundle=self._bundles[bundle],
+                )
+            )
+        effects.spawns.clear()
+
+    def _write(self, effects: Effects) -> None:
+        if effects.rows:
+            rows, effects.rows = effects.rows, []
+            finished, effects.finished = effects.finished, []
+            epochs = {key: driven.run.epoch for key, driven in self._runs.items()}
+            self._scribe.commit([r for r in rows if r.run in epochs], finished, epochs)
+        if not self._flushing and any(d.run.dirty or d.run.backlog for d in self._runs.values()):
+            self._flushing = True
+            self._loop.call_later(FLUSH_SECONDS, self._flush)
+
+    def _ask(self, effects: Effects) -> None:
+        for run, ids in effects.lookups.items():
+            found = self._scribe.call(self._look_up, run, ids)
+            found.add_done_callback(partial(self._found, run, ids))
+        effects.lookups.clear()
+        for attempt in effects.audits:
+            missing = self._scribe.call(self._missing_children, attempt)
+            missing.add_done_callback(partial(self._audited, attempt))
+        effects.audits.clear()
+
+    def _flush(self) -> None:
+        self._flushing = False
+        with self.batch():
+            self.machine.flush()
+
+    def _upkeep(self) -> None:
+        with self.batch():
+            self.machine.scheduler.retire_idle(self.machine.now)
+        self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
+
+    def _set_timer(self) -> None:
+        due = self.machine.timers.next_due()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None:
+            self._timer = self._loop.call_later(max(0.0, due - time.time()), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        with self.batch():
+            pass
+
+    # --- what the journal says --------------------------------------------------------------------
+
+    def _look_up(self, run: Run, ids: list[bytes]) -> dict[bytes, ActionRow]:
+        """Called on the scribe's thread."""
+        found = self.journal.lookup(run.key, ids)
+        if run.recover and len(found) < len(ids):
+            rest = [each for each in ids if each not in found]
+            found = {**self.journal.lookup(run.recover, rest), **found}
+        return found
+
+    def _found(
+        self, run: Run, ids: list[bytes], answer: "asyncio.Future[dict[bytes, ActionRow]]"
+    ) -> None:
+        if self._is_bad(answer):
+            return
+        with self.batch():
+            self.machine.looked_up(run, ids, answer.result())
+
+    def _missing_children(self, attempt: Attempt) -> list[str]:
+        """Return recorded children the replay did not call. Called on the scribe's thread."""
+        action = attempt.action
+        if not action.seq:
+            return []
+        recorded, missing = 0, []
+        for child, task, seq in self.journal.children(action.run.key, action.seq):
+            recorded += 1
+            if child not in attempt.called:
+                missing.append(f"{task} (#{seq}, {child.hex()[:8]})")
+        if attempt.calls > CALLED_LIMIT:
+            surplus = recorded - attempt.calls
+            return [f"{surplus} of {recorded} recorded calls"] if surplus > 0 else []
+        return missing
+
+    def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
+        if self._is_bad(answer):
+            return
+        missing = answer.result()
+        with self.batch():
+            self.machine.audited(attempt, missing)
+
+    def _committed(self, finished: list[Action], stale: frozenset[int]) -> None:
+        for key in stale:
+            self._lost_lease(key)
+        with self.batch():
+            self.machine.committed(finished)
+
+    def _lost_lease(self, key: int) -> None:
+        driven = self._runs.pop(key, None)
+        if driven is None:
+            return
+        self.machine.drop_run(key)
+        if not driven.ended.done():
+            driven.ended.set_exception(
+                LeaseLostError(
+                    "another controller has taken the run over",
+                    run=driven.row.name,
+                    hint="wait for it there: the run goes on",
+                )
+            )
+
+    def _is_bad(self, answer: "asyncio.Future[Any]") -> bool:
+        error = answer.exception()
+        if error is not None:
+            self._cannot_write(error)
+        return error is not None
+
+    def _cannot_write(self, error: BaseException) -> None:
+        """Nothing can be recorded: stop driving; what is recorded stays good."""
+        for key, driven in list(self._runs.items()):
+            del self._runs[key]
+            self.machine.drop_run(key)
+            if not driven.ended.done():
+                driven.ended.set_exception(error)
+        with self.batch():
+            self.machine.effects.rows.clear()
+
+    def _run_ended(self, run: Run, outcome: Outcome) -> None:
+        driven = self._runs.get(run.key)
+        if driven is None or driven.ended.done():
+            return
+        root = run.root
+        assert root is not None
+        phase = Phase.SUCCEEDED
+        if outcome.failure is not None:
+            phase = Phase.ABORTED if outcome.failure.code == "cancelled" else Phase.FAILED
+        row = msgspec.structs.replace(
+            driven.row, phase=phase, outcome=outcome, ended=root.ended or time.time()
+        )
+        self._loop.create_task(self._finish(driven, row))
+
+    async def _finish(self, driven: Driven, row: RunRow) -> None:
+        """Let go of a run that has its outcome; what was cancelled below it is still written."""
+        run = driven.run
+        driven.ended.set_result(row)
+        while run.actions and run.key in self._runs:
+            await asyncio.sleep(FLUSH_SECONDS / 4)
+        self._runs.pop(run.key, None)
+        self.machine.runs.pop(run.key, None)
+        await self._scribe.call(self.journal.release, run.key, run.epoch)
+
+    # --- workers ----------------------------------------------------------------------------------
+
+    def worker_connected(self, session: Session, number: int) -> Worker | None:
+        """A worker said Hello; None if nobody waits for it."""
+        with self.batch():
+            worker = self.machine.worker_ready(number)
+        if worker is not None:
+            self._sessions[number] = session
+            bundle = self._bundles[worker.pool.key[0]]
+            session.send(Welcome(bundle, str(self.config.blobs), self.config.grace))
+        return worker
+
+    def connection_lost(self, session: Session) -> None:
+        """A worker's connection has ended: its process ends, or is made to."""
+        worker = session.worker
+        if worker is None:
+            return
+        self._sessions.pop(worker.number, None)
+        exit_ = self._exits.pop(worker.number, None)
+        if exit_ is not None:
+            self._worker_gone(exit_)
+        else:
+            self.engine.kill(worker.number)
+
+    def _worker_exited(self, exit_: WorkerExit) -> None:
+        """The engine's report. What the worker had sent before it died is handled first."""
+        session = self._sessions.get(exit_.worker)
+        if session is None:
+            self._worker_gone(exit_)
+        else:
+            self._exits[exit_.worker] = exit_
+            self._loop.call_later(DRAIN_SECONDS, session.close)
+
+    def _worker_gone(self, exit_: WorkerExit) -> None:
+        with self.batch():
+            self.machine.worker_gone(exit_.worker, judge(exit_))
+
+    def peer_failed(self, session: Session, error: Exception) -> None:
+        """A peer did not speak the protocol, or had no token."""
+        number = session.worker.number if session.worker else None
+        who = "a peer" if number is None else f"worker {number:x}"
+        self.warn(f"{who} was disconnected: {error}")
+
+    def event(self, event: Event) -> None:
+        """An attempt has something to tell the user."""
+        attempt = self.machine.scheduler.attempts.get(event.attempt)
+        if attempt is not None and event.kind == "warning":
+            action = attempt.action
+            self.warn(f"{event.text} [run {action.run.name}, task {action.name}]")
+
+
+def capacity_of_this_machine(config: Config) -> Demand:
+    """Return what this machine has for attempts."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Demand(cpu=config.cpus or float(cores), memory=memory)
+
+
+def _options(row: RunRow) -> RunOptions:
+    return msgspec.msgpack.decode(row.options, type=RunOptions) if row.options else RunOptions()

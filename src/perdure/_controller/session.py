@@ -1,0 +1,215 @@
+"""One connection: first the token, then messages in and orders out."""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from perdure._core.lifecycle import Ended
+from perdure._core.model import Outcome, TaskSpec
+from perdure._core.orders import Deliver, Interrupt, Order, Quit, Start, TakeBack, Unknown
+from perdure._core.records import ActionRow
+from perdure._core.state import Worker
+from perdure._wire import messages as wire
+from perdure._wire.framing import FrameReader, decode_from_worker, encode
+
+if TYPE_CHECKING:
+    from perdure._controller.controller import Controller
+
+_decode_hello = msgspec.msgpack.Decoder(list[wire.Hello]).decode
+
+
+class Session(asyncio.Protocol):
+    """What the controller knows about one peer.
+
+    Attributes:
+        worker: The worker, once it has said Hello.
+    """
+
+    def __init__(self, controller: "Controller") -> None:
+        self._controller = controller
+        self._machine = controller.machine
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._receive: Callable[[bytes], None] = self._receive_hello
+        self._specs: dict[int, TaskSpec] = {}
+        self._numbers: dict[TaskSpec, int] = {}
+        self.worker: Worker | None = None
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            wire.Define: self._define,
+            wire.Call: self._call,
+            wire.Lookup: self._lookup,
+            wire.Record: self._record,
+            wire.Sleep: self._sleep,
+            wire.Done: self._done,
+            wire.Blocked: self._blocked,
+            wire.Unblocked: self._unblocked,
+            wire.Returned: self._returned,
+            wire.CancelCall: self._cancel_call,
+            wire.Event: self._event,
+        }
+
+    # --- asyncio.Protocol -------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember the transport; nothing is said before the peer has shown its token."""
+        self._transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        """Handle complete frames."""
+        try:
+            for body in self._reader.feed(data):
+                self._receive(body)
+        except (msgspec.DecodeError, ValueError) as error:
+            self._controller.peer_failed(self, error)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the controller; everything the peer had sent before has been handled."""
+        self._controller.connection_lost(self)
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def send(self, *messages: wire.Message) -> None:
+        """Send messages in one frame."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(encode(list(messages)))
+
+    # --- in ---------------------------------------------------------------------------------------
+
+    def _receive_hello(self, body: bytes) -> None:
+        (hello,) = _decode_hello(body)
+        token = self._controller.token
+        if not hmac.compare_digest(hello.token.encode(), token.encode()):
+            raise ValueError("a peer had no valid token")
+        if hello.protocol != wire.PROTOCOL:
+            raise ValueError(f"a peer speaks protocol {hello.protocol}, not {wire.PROTOCOL}")
+        if hello.worker == 0:
+            self._receive = self._receive_request
+            return
+        self._receive = self._receive_messages
+        self.worker = self._controller.worker_connected(self, hello.worker)
+        if self.worker is None:
+            self.close()
+
+    def _receive_request(self, body: bytes) -> None:
+        for message in decode_from_worker(body):
+            if not isinstance(message, wire.Abort):
+                raise ValueError(f"unexpected {type(message).__name__}")
+            done, text = self._controller.abort(message.run, message.action)
+            self.send(wire.Answer(done, text))
+
+    def _receive_messages(self, body: bytes) -> None:
+        handle = self._handlers
+        with self._controller.batch():
+            for message in decode_from_worker(body):
+                handle[type(message)](message)
+
+    def _define(self, m: wire.Define) -> None:
+        self._specs[m.task] = m.spec
+
+    def _call(self, m: wire.Call) -> None:
+        self._machine.call(m.parent, self._specs[m.task], m.id, m.inputs, m.needs, m.blobs, m.group)
+
+    def _lookup(self, m: wire.Lookup) -> None:
+        self._machine.lookup(m.parent, m.id)
+
+    def _record(self, m: wire.Record) -> None:
+        outcome = Outcome(m.value, m.failure)
+        row = ActionRow(
+            run=0,
+            seq=0,
+            id=m.id,
+            parent=0,
+            task=m.name,
+            created=m.started,
+            kind="value" if m.name.startswith("durable.") else "trace",
+            inputs=m.inputs,
+            outcome=outcome,
+            started=m.started,
+            ended=m.ended,
+            blobs=m.blobs,
+            group=m.group,
+        )
+        self._machine.record(m.parent, row)
+
+    def _sleep(self, m: wire.Sleep) -> None:
+        self._machine.sleep(m.parent, m.id, m.seconds, m.group)
+
+    def _done(self, m: wire.Done) -> None:
+        outcome = Outcome(m.value, m.failure, m.blobs)
+        self._machine.done(m.attempt, Ended(outcome, m.seconds, m.started, m.log))
+
+    def _blocked(self, m: wire.Blocked) -> None:
+        self._machine.blocked(m.attempt)
+
+    def _unblocked(self, m: wire.Unblocked) -> None:
+        self._machine.unblocked(m.attempt)
+
+    def _returned(self, m: wire.Returned) -> None:
+        assert self.worker is not None
+        self._machine.returned(self.worker.number, m.attempts)
+
+    def _cancel_call(self, m: wire.CancelCall) -> None:
+        self._machine.cancel_call(m.parent, m.id)
+
+    def _event(self, m: wire.Event) -> None:
+        self._machine.event(m.attempt, m.kind, m.text)
+        self._controller.event(m)
+
+    # --- out --------------------------------------------------------------------------------------
+
+    def carry_out(self, orders: list[Order]) -> None:
+        """Send the core's orders, in one frame."""
+        out: list[wire.Message] = []
+        for order in orders:
+            if type(order) is Deliver:
+                outcome = order.outcome
+                out.append(wire.Resolved(order.parent, order.id, outcome.value, outcome.failure))
+            elif type(order) is Start:
+                self._assign(order, out)
+            else:
+                out.append(_plain(order))
+        self.send(*out)
+
+    def _assign(self, order: Start, out: list[wire.Message]) -> None:
+        attempt = order.attempt
+        action = attempt.action
+        spec = action.task.spec
+        number = self._numbers.get(spec)
+        if number is None:
+            number = self._numbers[spec] = len(self._numbers)
+            out.append(wire.Define(number, spec))
+        out.append(
+            wire.Assign(
+                attempt.handle,
+                number,
+                action.run.name,
+                action.id,
+                action.number,
+                action.inputs,
+                action.values,
+                attempt.replays,
+                action.depth,
+                action.charged > spec.retry.count,
+                action.run.context,
+            )
+        )
+
+
+def _plain(order: Order) -> wire.Message:
+    match order:
+        case Interrupt(attempt, reason):
+            return wire.Cancel(attempt, reason)
+        case TakeBack(attempts):
+            return wire.Revoke(attempts)
+        case Unknown(parent, id_):
+            return wire.Absent(parent, id_)
+        case Quit():
+            return wire.Stop()
+    raise AssertionError(order)

@@ -1,0 +1,109 @@
+"""What must hold between any two commands. Named rules, checked by tests and the simulator.
+
+Each rule takes the machine and yields a sentence per breach.
+"""
+
+from collections.abc import Callable, Iterator
+
+from perdure._core.ledger import cpu_units
+from perdure._core.machine import Machine
+from perdure._core.state import Action
+from perdure._core.transitions import Stage
+
+
+class BrokenInvariantError(AssertionError):
+    """The controller's state contradicts itself."""
+
+
+def check(machine: Machine) -> None:
+    """Check every rule.
+
+    Raises:
+        BrokenInvariantError: At least one does not hold; the message lists all breaches.
+    """
+    breaches = [f"{rule.__name__}: {breach}" for rule in RULES for breach in rule(machine)]
+    if breaches:
+        raise BrokenInvariantError("\n".join(breaches))
+
+
+def _actions(machine: Machine) -> Iterator[Action]:
+    for run in machine.runs.values():
+        yield from run.actions.values()
+
+
+def ledger_adds_up(machine: Machine) -> Iterator[str]:
+    """What is taken from the ledger is what workers hold, neither more nor less."""
+    ledger = machine.scheduler.ledger
+    cpu = cpu_units(ledger.capacity.cpu)
+    memory = ledger.capacity.memory
+    for worker in machine.scheduler.workers.values():
+        if worker.lane is not None:
+            cpu -= cpu_units(worker.lane.demand.cpu)
+            memory -= worker.lane.demand.memory
+        for attempt in worker.attempts.values():
+            if attempt.kept_space is not None:
+                memory -= attempt.kept_space.memory
+    if (cpu, memory) != (ledger.cpu, ledger.memory):
+        yield f"cpu {ledger.cpu} memory {ledger.memory} are left, {cpu} and {memory} should be"
+
+
+def a_worker_holds_its_lane_while_it_has_load(machine: Machine) -> Iterator[str]:
+    """A worker is charged exactly while something on it runs or waits for its turn."""
+    for worker in machine.scheduler.workers.values():
+        if (worker.lane is not None) != (worker.load > 0):
+            yield f"worker {worker.number} has load {worker.load} and holds {worker.lane}"
+        if worker.blocked != sum(a.blocked for a in worker.attempts.values()):
+            yield f"worker {worker.number} miscounts its blocked attempts"
+
+
+def running_means_on_a_worker(machine: Machine) -> Iterator[str]:
+    """An action is running if and only if an attempt of it is with a worker."""
+    attempts = machine.scheduler.attempts
+    for action in _actions(machine):
+        attempt = action.attempt
+        if (action.stage is Stage.RUNNING) != (attempt is not None):
+            yield f"{action.name} is {action.stage.name}, its attempt is {attempt}"
+        if attempt is not None and attempts.get(attempt.handle) is not attempt:
+            yield f"{action.name}: attempt {attempt.handle} is not registered"
+    for attempt in attempts.values():
+        if attempt.worker.attempts.get(attempt.handle) is not attempt:
+            yield f"attempt {attempt.handle} is not with its worker"
+
+
+def queued_means_in_a_lane(machine: Machine) -> Iterator[str]:
+    """A lane counts exactly the queued actions that belong to it."""
+    counts = dict.fromkeys(machine.scheduler.lanes.values(), 0)
+    for action in _actions(machine):
+        if action.stage is Stage.QUEUED and action.task is not None:
+            counts[action.task.lane] += 1
+    for lane, count in counts.items():
+        if lane.count != count:
+            yield f"a lane counts {lane.count} actions, {count} are queued"
+
+
+def families_agree(machine: Machine) -> Iterator[str]:
+    """Parents know their children in flight; nothing recorded stays in memory."""
+    for action in _actions(machine):
+        if action.stage is Stage.COMMITTED:
+            yield f"{action.name} is recorded and still in memory"
+        parent = action.parent
+        if parent is not None and (parent.children or {}).get(action.id) is not action:
+            yield f"{action.name} is unknown to its parent {parent.name}"
+
+
+def nobody_waits_for_nothing(machine: Machine) -> Iterator[str]:
+    """An action waits for inputs, for a moment in time, or not at all."""
+    for action in _actions(machine):
+        waits = action.missing > 0 or action.wake_at is not None or action.replay
+        if action.stage is Stage.WAITING and not waits:
+            yield f"{action.name} waits for nothing"
+
+
+RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
+    ledger_adds_up,
+    a_worker_holds_its_lane_while_it_has_load,
+    running_means_on_a_worker,
+    queued_means_in_a_lane,
+    families_agree,
+    nobody_waits_for_nothing,
+)

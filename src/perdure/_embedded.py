@@ -1,0 +1,233 @@
+"""The composition root: configuration -> adapters -> a controller in a thread of this process."""
+
+import asyncio
+import atexit
+import contextlib
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from typing import Any, TypeVar
+
+from perdure._blobs.local import LocalBlobs
+from perdure._controller.controller import Controller
+from perdure._controller.presence import contact, is_alive
+from perdure._core.model import Phase
+from perdure._core.records import RunRow
+from perdure._engines.local import LocalEngine
+from perdure._journal.sqlite import SqliteJournal
+from perdure._views.sqlite import SqliteViews
+from perdure._wire.framing import FrameReader, decode_to_worker, encode
+from perdure._wire.messages import PROTOCOL, Abort, Answer, Hello
+from perdure.config import Config
+from perdure.errors import RunNotFoundError
+
+Result = TypeVar("Result")
+
+POLL_SECONDS = 0.1
+"""How often a run that another process drives is looked at."""
+
+_runtime: "Runtime | None" = None
+_lock = threading.Lock()
+
+
+def runtime(config: Config | None = None) -> "Runtime":
+    """Return the embedded runtime of this process, started on first use.
+
+    Args:
+        config: Settings, for the first use only.
+    """
+    global _runtime
+    with _lock:
+        if _runtime is not None and _runtime.pid != os.getpid():
+            _runtime = None  # a forked child does not own its parent's runs
+        if _runtime is None:
+            _runtime = Runtime(config or Config())
+            atexit.register(_runtime.at_exit)
+        return _runtime
+
+
+class Runtime:
+    """A controller with local workers, inside this process.
+
+    Args:
+        config: Settings.
+
+    Raises:
+        StorageError: The home folder or the journal cannot be used.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.pid = os.getpid()
+        engine = LocalEngine(config.logs)
+        self.journal = SqliteJournal(config.journal, config.durability)
+        engine.prelaunch()
+        self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
+        self.views = SqliteViews(config.journal)
+        self.controller = Controller(config, self.journal, engine, _warn)
+        self._ends: dict[str, Future[RunRow]] = {}
+        self._closed = False
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._work, name="perdure-controller", daemon=True)
+        self._thread.start()
+        self._run(self.controller.start())
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    def submit(self, row: RunRow) -> None:
+        """Create a run and drive it.
+
+        Raises:
+            RunConflictError: The name exists.
+        """
+        self._watch(row.name, self.controller.submit(row))
+
+    def drive(self, name: str, *, retry_failed: bool = False) -> None:
+        """Take over an existing run that nobody drives.
+
+        Args:
+            name: Its name.
+            retry_failed: Also if it has failed or was aborted: what failed is tried again.
+
+        Raises:
+            RunNotFoundError: There is none of that name.
+            RunInUseError: Another live process drives it.
+        """
+        row = self.load(name)
+        if row.phase.final and not (retry_failed and row.phase is not Phase.SUCCEEDED):
+            return
+        self._watch(name, self.controller.drive(name))
+
+    def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
+        end: Future[RunRow] = Future()
+
+        async def follow() -> None:
+            ended = await work
+            ended.add_done_callback(lambda _: _pass_on(ended, end))
+
+        self._run(follow())
+        self._ends[name] = end
+
+    def load(self, name: str) -> RunRow:
+        """Return the run as the journal has it.
+
+        Raises:
+            RunNotFoundError: There is none of that name.
+        """
+        row = self._run(self.controller.load(name))
+        if row is None:
+            raise RunNotFoundError(
+                f"there is no run {name!r} in {self.config.home}",
+                hint="perdure ls shows the runs there are",
+            )
+        return row
+
+    def wait(self, name: str, timeout: float | None = None) -> RunRow | None:
+        """Wait until the run has ended or was interrupted; return it, or None after ``timeout``."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            end = self._ends.get(name)
+            if end is not None:
+                with contextlib.suppress(FutureTimeoutError):
+                    return end.result(None if deadline is None else deadline - time.monotonic())
+                return None
+            row = self.load(name)
+            if row.phase.final:
+                return row
+            if not (row.owner and is_alive(self.config.controllers, row.owner)):
+                row.phase = Phase.INTERRUPTED
+                return row
+            if deadline is not None and time.monotonic() > deadline:
+                return None
+            time.sleep(POLL_SECONDS)
+
+    def abort(self, name: str, action: bytes | None = None) -> None:
+        """Stop a run or one action of it, also when another process drives it.
+
+        A run that nobody drives is taken over for the purpose.
+        """
+        if name in self._ends and not self._ends[name].done():
+            self._run(self._abort(name, action))
+            return
+        row = self.load(name)
+        if row.phase.final:
+            return
+        peer = contact(self.config.controllers, row.owner) if row.owner else None
+        if peer is not None:
+            _ask_to_abort(peer.address, peer.token, name, action)
+        else:
+            self.drive(name)
+            self._run(self._abort(name, action))
+
+    async def _abort(self, name: str, action: bytes | None) -> None:
+        self.controller.abort(name, action)
+
+    # --- the end ----------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Stop cleanly: runs in progress become resumable."""
+        if self._closed or self.pid != os.getpid():
+            return
+        self._closed = True
+        self._run(self.controller.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self.journal.close()
+        global _runtime
+        if _runtime is self:
+            _runtime = None
+
+    def at_exit(self) -> None:
+        """Finish what was started, unless the program ends because of an error or a Ctrl-C."""
+        if self._closed or self.pid != os.getpid():
+            return
+        unfinished = [name for name, end in self._ends.items() if not end.done()]
+        if unfinished and getattr(sys, "last_type", None) is None:
+            _warn(f"waiting for {', '.join(unfinished)} (Ctrl-C leaves it resumable)")
+            with contextlib.suppress(KeyboardInterrupt, Exception):
+                for name in unfinished:
+                    self.wait(name)
+        left = [name for name, end in self._ends.items() if not end.done()]
+        self.shutdown()
+        for name in left:
+            _warn(f"run {name} was interrupted; go on with: perdure resume {name}")
+
+
+def _pass_on(ended: "asyncio.Future[RunRow]", end: "Future[RunRow]") -> None:
+    error = ended.exception()
+    if error is not None:
+        end.set_exception(error)
+    else:
+        end.set_result(ended.result())
+
+
+def _warn(text: str) -> None:
+    print(f"perdure: {text}", file=sys.stderr, flush=True)
+
+
+def _ask_to_abort(address: str, token: str, name: str, action: bytes | None) -> None:
+    """Ask the controller of another process."""
+    with socket.socket(socket.AF_UNIX) as peer:
+        peer.settimeout(10.0)
+        peer.connect(address)
+        peer.sendall(encode([Hello(PROTOCOL, token, 0, os.getpid())]))
+        peer.sendall(encode([Abort(name, action)]))
+        reader = FrameReader()
+        while data := peer.recv(1 << 16):
+            for body in reader.feed(data):
+                for message in decode_to_worker(body):
+                    assert isinstance(message, Answer)
+                    return
