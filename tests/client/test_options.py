@@ -1,4 +1,4 @@
-"""Options of runs and of the process are checked when given; what is not built is refused by name."""
+"""Options are checked when they are given; what is not built is refused by name."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from perdure.errors import ConfigurationError, NotSupportedError
 def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path))
     monkeypatch.setenv("PERDURE_DURABILITY", "full")
-    monkeypatch.setattr(link, "_runtime", None)
+    monkeypatch.setattr(link, "running", lambda: None)
 
 
 def test_drawn_names_are_readable_and_differ():
@@ -63,7 +63,7 @@ def test_init_after_the_first_run_must_agree_with_it(tmp_path, monkeypatch):
     class Started:
         config = Config()
 
-    monkeypatch.setattr(link, "_runtime", Started())
+    monkeypatch.setattr(link, "running", Started)
     settings.init(home=tmp_path, durability="full")
     with pytest.raises(ConfigurationError, match="too late"):
         settings.init(home=tmp_path / "elsewhere")

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from perdure._api.task import Task
 
 
+Tasks = dict[str, "Task[..., Any]"]
+
+
 class Found(NamedTuple):
     """A task on the command line: how it is shown there, and the arguments that follow it."""
 
-    task: "Task"
+    task: "Task[..., Any]"
     shown: str
     rest: list[str]
 
@@ -98,7 +101,7 @@ def _own_frames(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
 
 
-def _tasks(module: ModuleType) -> dict[str, "Task"]:
+def _tasks(module: ModuleType) -> Tasks:
     from perdure._api.task import Task
 
     found = {name: value for name, value in vars(module).items() if isinstance(value, Task)}
@@ -107,7 +110,9 @@ def _tasks(module: ModuleType) -> dict[str, "Task"]:
     return own or found
 
 
-def _pick(tasks: dict[str, "Task"], wanted: str, source: str) -> tuple[str, "Task"]:
+def _pick(
+    tasks: dict[str, "Task[..., Any]"], wanted: str, source: str
+) -> tuple[str, "Task[..., Any]"]:
     if not tasks:
         raise ConfigurationError(
             f"{source} defines no task", hint="decorate a function with @env.task"

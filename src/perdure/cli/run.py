@@ -53,7 +53,7 @@ def _run_options() -> list[click.Option]:
     options_metavar="[OPTIONS]",
 )  # fmt: skip
 @click.pass_context
-def run(ctx: click.Context, target: str, rest: tuple[str, ...], **before: Any) -> None:
+def run(ctx: click.Context, /, target: str, rest: tuple[str, ...], **before: Any) -> None:
     """Find the task, then hand over to a command made for it."""
     found = loading.find_task(target, list(rest))
     settings = {
@@ -67,7 +67,7 @@ def run(ctx: click.Context, target: str, rest: tuple[str, ...], **before: Any) -
         command.invoke(inner)
 
 
-def _command(task: "Task", before: dict[str, Any]) -> click.Command:
+def _command(task: "Task[..., Any]", before: dict[str, Any]) -> click.Command:
     """Return the command for one task: its parameters, and the options that they do not hide."""
     own = params.options(task.function)
     taken = {option for each in own for option in (*each.opts, *each.secondary_opts)}
@@ -93,7 +93,7 @@ def _defaults() -> dict[str, Any]:
 
 
 def _start(
-    ctx: click.Context, task: "Task", values: dict[str, Any], settings: dict[str, Any]
+    ctx: click.Context, task: "Task[..., Any]", values: dict[str, Any], settings: dict[str, Any]
 ) -> None:
     from perdure.cli import detach, drive
     from perdure.client.naming import new_name

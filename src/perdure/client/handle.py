@@ -1,6 +1,5 @@
 """The handle of a run: its phase, its result, its actions, its logs."""
 
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -121,15 +120,11 @@ class Run:
         stopped = row.phase.final or row.phase is Phase.INTERRUPTED
         if stopped and link.running() is None:  # a runtime may be about to go on with the run
             return row
-        try:
-            if link.runtime().wait(self.name, timeout) is None:
-                raise TimeoutError(
-                    f"run {self.name!r} is still {row.phase.value}; it goes on, and "
-                    f"perdure.get_run({self.name!r}) finds it again"
-                )
-        except KeyboardInterrupt:
-            _tell_how_to_resume(self.name)
-            raise
+        if link.runtime().wait(self.name, timeout) is None:
+            raise TimeoutError(
+                f"run {self.name!r} is still {row.phase.value}; it goes on, and "
+                f"perdure.get_run({self.name!r}) finds it again"
+            )
         return link.get(self.name)
 
     def _value(self, row: "RunView") -> Any:
@@ -166,14 +161,3 @@ def _original(row: "RunView", failure: "Failure") -> BaseException:
 
 
 _BORN = time.time()
-_told: set[str] = set()
-
-
-def _tell_how_to_resume(name: str) -> None:
-    if name not in _told:
-        _told.add(name)
-        print(
-            f"\nperdure: interrupted; run {name} keeps what it finished. "
-            f"Go on with: perdure resume {name}",
-            file=sys.stderr,
-        )

@@ -3,38 +3,38 @@
 The journal is the meeting point: every process of one home sees the same runs, whoever drives them.
 """
 
-from collections.abc import Sequence
+import difflib
+import sys
 from typing import TYPE_CHECKING
 
 from perdure.config import Config
-from perdure.errors import RunNotFoundError
+from perdure.errors import ActionNotFoundError, RunNotFoundError
 
 if TYPE_CHECKING:
     from perdure._blobs.local import LocalBlobs
     from perdure._embedded import Runtime
-    from perdure._views.sqlite import RunView, SqliteViews
+    from perdure._views.sqlite import ActionView, RunView, SqliteViews
 
-_runtime: "Runtime | None" = None
 _views: "tuple[Config, SqliteViews] | None" = None
 
 
 def runtime() -> "Runtime":
     """Return the embedded runtime of this process, started on first use."""
-    global _runtime
     from perdure import _embedded
 
-    _runtime = _embedded.runtime()
-    return _runtime
+    return _embedded.runtime()
 
 
 def running() -> "Runtime | None":
     """Return the runtime if this process has started it."""
-    return _runtime
+    embedded = sys.modules.get("perdure._embedded")
+    return None if embedded is None else embedded._runtime  # noqa: SLF001  # without starting it
 
 
 def config() -> Config:
     """Return the settings that hold in this process."""
-    return Config() if _runtime is None else _runtime.config
+    started = running()
+    return Config() if started is None else started.config
 
 
 def views() -> "SqliteViews":
@@ -42,9 +42,7 @@ def views() -> "SqliteViews":
     global _views
     from perdure._views.sqlite import SqliteViews
 
-    if _runtime is not None:
-        return _runtime.views
-    current = Config()
+    current = config()
     if _views is None or _views[0] != current:
         _views = (current, SqliteViews(current.journal))
     return _views[1]
@@ -54,7 +52,8 @@ def blobs() -> "LocalBlobs":
     """Return the blobs of this process's home."""
     from perdure._blobs.local import LocalBlobs
 
-    return LocalBlobs(config().blobs)
+    started = running()
+    return LocalBlobs(config().blobs) if started is None else started.blobs
 
 
 def find(name: str) -> "RunView | None":
@@ -71,14 +70,23 @@ def get(name: str) -> "RunView":
     row = find(name)
     if row is not None:
         return row
-    near = _near(name, [each.name for each in views().runs(limit=1000)])
+    near = difflib.get_close_matches(name, [each.name for each in views().runs(limit=1000)], 3)
     raise RunNotFoundError(
         f"there is no run {name!r} in {config().home}",
-        hint=f"did you mean {near}?" if near else "perdure ls shows the runs there are",
+        hint=f"did you mean {', '.join(near)}?" if near else "perdure ls shows the runs there are",
     )
 
 
-def _near(name: str, names: Sequence[str]) -> str:
-    import difflib
+def action(row: "RunView", reference: str) -> "ActionView":
+    """Return an action of a run by its id or the beginning of it.
 
-    return ", ".join(difflib.get_close_matches(name, names, 3, cutoff=0.7))
+    Raises:
+        ActionNotFoundError: The run has no such action, or several.
+    """
+    found = views().action(row.key, reference)
+    if found is None:
+        raise ActionNotFoundError(
+            f"run {row.name!r} has no action {reference!r}, or more than one",
+            hint=f"ids, or the beginning of them, are in: perdure show {row.name}",
+        )
+    return found

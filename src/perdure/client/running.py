@@ -26,7 +26,7 @@ class Runner:
         self._context = context
 
     @twofold
-    def run(self, task: "Task", *args: Any, **kwargs: Any) -> Run:
+    def run(self, task: "Task[..., Any]", *args: Any, **kwargs: Any) -> Run:
         """Start ``task`` with these arguments, or attach to the run that has the name.
 
         Raises:
@@ -39,7 +39,7 @@ class Runner:
         return f"<Runner {self._context}>"
 
 
-def _run(task: "Task", *args: Any, **kwargs: Any) -> Run:
+def _run(task: "Task[..., Any]", *args: Any, **kwargs: Any) -> Run:
     """Start a run of ``task`` and return its handle at once.
 
     Args:
@@ -140,7 +140,9 @@ def _rerun(
 
         task = load_task(old.spec.loader, old.bundle)
         recorded = _serde.loads(old.inputs, link.blobs())
-        encoded = _serde.dumps(task.bind((), {**recorded, **new_inputs}), link.blobs())
+        positional, keyword = task.binder().arguments({**recorded, **new_inputs})
+        bound = task.bind(tuple(positional), dict(keyword))
+        encoded = _serde.dumps(bound, link.blobs())
         inputs, digest, blobs = encoded.data, encoded.digest, encoded.blobs
     options: dict[str, Any] = msgspec.msgpack.decode(old.options) if old.options else {}
     options |= {"recover_from": old.name if recover else "", "force": list(force)}
@@ -194,7 +196,9 @@ def checked_phase(phase: str) -> Phase:
         raise ConfigurationError(f"there is no phase {phase!r}", hint=f"one of {known}") from None
 
 
-def _start(task: "Task", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext) -> Run:
+def _start(
+    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
+) -> Run:
     from perdure import _bundle, _serde
     from perdure._api.task import Task
 
@@ -245,9 +249,9 @@ def _with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
 
 
 def _refuse_inside_action(verb: str) -> None:
-    from perdure._api.context import ctx
+    from perdure._api.scope import current
 
-    if ctx():
+    if current() is not None:
         raise ConfigurationError(
             f"perdure.{verb} was called inside an action",
             hint="call the task itself: it becomes a child of this action, durable like it",

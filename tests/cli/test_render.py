@@ -1,0 +1,51 @@
+"""Times and counts, as people read them."""
+
+import pytest
+
+from perdure._core.model import Phase
+from perdure.cli import render
+from perdure.cli.progress import Picture, Rate
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (-1, "0ms"),
+        (0.0123, "12ms"),
+        (0.9999, "1.0s"),
+        (3.44, "3.4s"),
+        (59.96, "1m00s"),
+        (125, "2m05s"),
+        (3599.6, "1h00m"),
+        (3725, "1h02m"),
+        (86400 * 3 + 3600 * 4, "3d04h"),
+    ],
+)
+def test_durations_are_short(seconds, text):
+    assert render.duration(seconds) == text
+
+
+def test_every_phase_has_a_look():
+    assert set(render.LOOK) == set(Phase)
+
+
+def test_rate_is_that_of_the_last_seconds():
+    now = 0.0
+    rate = Rate(lambda: now)
+    assert rate.update(0) == 0.0
+    for now, done in ((1.0, 100), (2.0, 200), (3.0, 300)):  # noqa: B007
+        latest = rate.update(done)
+    assert latest == 100.0
+    for now in (4.0, 6.0, 8.0, 10.0):  # noqa: B007
+        latest = rate.update(300)
+    assert latest == 0.0
+
+
+def test_plain_progress_counts_what_is_done_and_names_the_rest():
+    picture = Picture("r")
+    picture.counts = {
+        "e.a": {Phase.SUCCEEDED: 9120, Phase.RUNNING: 8, Phase.FAILED: 1},
+        "e.b": {Phase.QUEUED: 3, Phase.RUNNING: 1},
+    }
+    assert picture.line() == "r: 9,121/9,133 done, 9 running, 3 queued, 1 failed"
