@@ -36,8 +36,7 @@ def load_task(loader: Loader, bundle: Bundle) -> Task[..., Any]:
         TaskLoadError: It cannot be found, or the user's code fails when it is imported.
     """
     if loader.kind == "pickle":
-        found = _unpickle(loader.payload)
-        where = "the pickled task"
+        found, where = _unpickle(loader.payload), loader.module
     else:
         where = loader.module if loader.kind == "module" else bundle.main_module or bundle.main
         try:
@@ -59,9 +58,11 @@ def load_task(loader: Loader, bundle: Bundle) -> Task[..., Any]:
 def load_main(path: str) -> ModuleType:
     """Return the script at ``path``, executed under the name ``LOADED_MAIN`` unless it has been.
 
-    Whatever the script raises passes through.
+    Its folder becomes importable, as it is for ``python path``. Whatever it raises passes through.
     """
     with _loading:
+        if (folder := str(Path(path).parent)) not in sys.path:
+            sys.path.insert(0, folder)
         module = main_module()
         if isinstance(module, _Main) and module.__file__ == path:
             return module.load()
