@@ -1,0 +1,185 @@
+"""What the Makefile calls: virtual environments, the gate, the demo. Standard library only.
+
+Each Python gets a virtual environment under ``.venvs``. It is made when it is missing and made
+anew when the project's dependencies or ``constraints.txt`` have changed; otherwise nothing is
+installed.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENVS = ROOT / ".venvs"
+SUPPORTED = ("3.11", "3.12", "3.13")
+CHECKED = ["src", "tests", "examples", "bench", "tools"]
+
+Command = list[str | Path]
+ASK_VERSION = "import sys; print('%d.%d' % sys.version_info[:2])"
+
+
+def main(action: str, *arguments: str) -> int:
+    """Do what the target of that name promises and return the exit status."""
+    if action == "test":
+        return gate(list(arguments))
+    if action == "demo":
+        python = environment("demo", [Path(sys.executable)], "examples")
+        return run([python, "examples/flights/demo.py", *arguments])
+    python = tools_python()
+    commands: dict[str, list[Command]] = {
+        "lint": formatting(python) + layers(python),
+        "types": types(python),
+        "format": [
+            [python, "-m", "ruff", "check", "--fix", *checked()],
+            [python, "-m", "ruff", "format", *checked()],
+        ],
+        "docs": [[python, "-m", "pytest", "-q", "tests/test_docs.py"]],
+        "bench": [[python, "bench", *arguments]],
+    }
+    return max(run(command) for command in commands[action])
+
+
+def gate(arguments: list[str]) -> int:
+    """Run every check on the oldest Python and the tests on every Python; report all failures."""
+    started = time.monotonic()
+    found = interpreters()
+    say(f"Pythons: {', '.join(found)}")
+    failed: list[str] = []
+    for index, (version, candidates) in enumerate(found.items()):
+        python = environment(version, candidates, "dev,examples")
+        steps: dict[str, list[Command]] = {}
+        if index == 0:
+            steps |= {
+                "format and lint": formatting(python),
+                "types": types(python),
+                "layers": layers(python),
+            }
+        # Two workers: the tests start processes of their own.
+        tests: Command = [python, "-m", "pytest", "-q", "-n", "2", *arguments]
+        steps[f"tests on {version}"] = [tests]
+        for name, commands in steps.items():
+            say(name)
+            if any([run(command) for command in commands]):  # noqa: C419  # run them all
+                failed.append(name)
+    say(f"{'FAILED: ' + ', '.join(failed) if failed else 'all passed'}, in "
+        f"{time.monotonic() - started:.0f} s")  # fmt: skip
+    return 1 if failed else 0
+
+
+def formatting(python: Path) -> list[Command]:
+    """Return the commands that check formatting and lint."""
+    return [
+        [python, "-m", "ruff", "format", "--check", *checked()],
+        [python, "-m", "ruff", "check", *checked()],
+    ]
+
+
+def types(python: Path) -> list[Command]:
+    """Return the command that checks types."""
+    return [[python, "-m", "mypy"]]
+
+
+def layers(python: Path) -> list[Command]:
+    """Return the command that checks which module may import which."""
+    return [[python.with_name("lint-imports"), "--cache-dir", ".import_linter_cache"]]
+
+
+def checked() -> list[str]:
+    """Return the folders that are linted, those that exist."""
+    return [folder for folder in CHECKED if (ROOT / folder).is_dir()]
+
+
+def tools_python() -> Path:
+    """Return the Python of the environment in which the checks run: the oldest."""
+    version, candidates = next(iter(interpreters().items()))
+    return environment(version, candidates, "dev,examples")
+
+
+def interpreters() -> dict[str, list[Path]]:
+    """Return the supported Pythons of this machine, oldest first, each with its executables.
+
+    A ``python3.x`` on the PATH need not work (pyenv puts a stand-in there for every version), so
+    each is asked for its version.
+    """
+    result: dict[str, list[Path]] = {version: [] for version in SUPPORTED}
+    for path in _executables():
+        version = _version(path)
+        if version in result and path not in result[version]:
+            result[version].append(path)
+    own = "{}.{}".format(*sys.version_info)
+    found = {version: paths for version, paths in result.items() if paths}
+    return found or {own: [Path(sys.executable)]}
+
+
+def _executables() -> list[Path]:
+    found = [Path(sys.executable)]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for version in SUPPORTED:
+        # Real installations first: a stand-in would start another program at every call.
+        found += sorted(pyenv.glob(f"{version}.*/bin/python{version}"), reverse=True)
+        for folder in os.get_exec_path():
+            candidate = Path(folder, f"python{version}")
+            if candidate.is_file() and os.access(candidate, os.X_OK):
+                found.append(candidate)
+    return found
+
+
+def _version(python: Path) -> str:
+    answer = subprocess.run(
+        [python, "-c", ASK_VERSION], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    return answer.stdout.strip() if answer.returncode == 0 else ""
+
+
+def environment(name: str, candidates: list[Path], extras: str) -> Path:
+    """Return the Python of the virtual environment ``name``, after making it if need be."""
+    folder = VENVS / name
+    python, stamp = folder / "bin" / "python", folder / "stamp"
+    wanted = _fingerprint(extras)
+    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+        return python
+    for candidate in candidates:
+        say(f"making {folder.relative_to(ROOT)} with {candidate}")
+        shutil.rmtree(folder, ignore_errors=True)
+        # Some systems' Pythons come without venv or pip: then the next one is tried.
+        if run([candidate, "-m", "venv", folder]) == 0:
+            break
+    else:
+        sys.exit(f"No virtual environment could be made for {name}: is python3-venv installed?")
+    install: Command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
+    if status := run([*install, "-c", "constraints.txt", "-e", f".[{extras}]"]):
+        sys.exit(status)
+    stamp.write_text(wanted)
+    return python
+
+
+def _fingerprint(extras: str) -> str:
+    """Return a digest of everything that decides what is installed."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    parts = (project["project"], project["build-system"], extras)
+    pins = (ROOT / "constraints.txt").read_text()
+    return hashlib.sha256((repr(parts) + pins).encode()).hexdigest()
+
+
+def run(command: Command) -> int:
+    """Run a command in the project's folder, with its output passed through."""
+    return subprocess.run([str(part) for part in command], cwd=ROOT, check=False).returncode
+
+
+def say(text: str) -> None:
+    """Print a headline between the outputs of the tools."""
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    print(f"{bold}── {text}{plain}", flush=True)
+
+
+if __name__ == "__main__":
+    actions = "test demo lint types format docs bench"
+    if len(sys.argv) < 2 or not re.fullmatch(actions.replace(" ", "|"), sys.argv[1]):
+        sys.exit(f"usage: dev.py {{{actions.replace(' ', ',')}}} [ARGUMENT...]")
+    sys.exit(main(*sys.argv[1:]))
