@@ -34,8 +34,10 @@ FLUSH_QUEUED_AGE = 1.0
 FLUSH_LIMIT = 500
 """Rows per flush: showing a backlog must not cost what running it costs."""
 
-START_TRIES = 3
-"""Workers of a pool that may die before their Hello, in a row, before its work fails."""
+MAX_CRASHED_STARTS = 3
+MAX_KILLED_STARTS = 12
+"""Workers of a pool that may die before their Hello, in a row, before its work fails: by
+themselves, and by somebody's kill."""
 
 CANCELLED_BY_PARENT = "cancelled by its parent"
 """Message of the failure of a child its parent has cancelled; a replay recognises it."""
@@ -130,7 +132,7 @@ class Machine:
             return None
         worker.ready = True
         worker.idle_since = self.now
-        worker.pool.failed_starts = 0
+        worker.pool.crashed_starts = worker.pool.killed_starts = 0
         return worker
 
     def worker_gone(self, number: int, end: WorkerEnd) -> None:
@@ -144,10 +146,16 @@ class Machine:
             self.lifecycle.attempt_lost(attempt, end.failure, guilty=guilty)
         self.scheduler.remove(worker)
         if not worker.ready and not worker.killed:
-            worker.pool.failed_starts += 1
-            if worker.pool.failed_starts >= START_TRIES:
-                worker.pool.failed_starts = 0
-                self._give_up(worker.pool, end.failure)
+            self._start_failed(worker.pool, end)
+
+    def _start_failed(self, pool: Pool, end: WorkerEnd) -> None:
+        if end.guilty:
+            pool.crashed_starts += 1
+        else:
+            pool.killed_starts += 1
+        if pool.crashed_starts >= MAX_CRASHED_STARTS or pool.killed_starts >= MAX_KILLED_STARTS:
+            pool.crashed_starts = pool.killed_starts = 0
+            self._give_up(pool, end.failure)
 
     def _give_up(self, pool: Pool, failure: Failure) -> None:
         """No worker of the pool can start: its waiting work fails with the reason."""

@@ -217,11 +217,10 @@ class Scheduler:
         self.ledger.take_cpu(lane.demand)
         self.ledger.take_space(lane.demand)
 
-    def _release(self, worker: Worker, *, keep_space: bool = False) -> None:
+    def _release(self, worker: Worker) -> None:
         assert worker.lane is not None
         self.ledger.give_cpu(worker.lane.demand)
-        if not keep_space:
-            self.ledger.give_space(worker.lane.demand)
+        self.ledger.give_space(worker.lane.demand)
         worker.lane = None
 
     def block(self, attempt: Attempt) -> None:
@@ -233,10 +232,9 @@ class Scheduler:
         worker.blocked += 1
         lane = attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
         attempt.kept_space = lane.demand
+        self.ledger.take_space(lane.demand)
         if worker.load == 0:
-            self._release(worker, keep_space=True)
-        else:
-            self.ledger.take_space(lane.demand)
+            self._release(worker)
 
     def unblock(self, attempt: Attempt) -> None:
         """The attempt goes on: it takes its share back, even if the ledger is overdrawn by it."""

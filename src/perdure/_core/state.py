@@ -197,7 +197,8 @@ class Pool:
     key: PoolKey
     is_async: bool
     workers: dict[int, Worker] = field(default_factory=dict)
-    failed_starts: int = 0
+    crashed_starts: int = 0
+    killed_starts: int = 0
 
 
 @dataclass(slots=True, eq=False)
