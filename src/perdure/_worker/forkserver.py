@@ -31,6 +31,7 @@ from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
 from perdure._worker import main as worker_main
 from perdure.config import log_path
+from perdure.errors import PerdureError
 
 _RECEIVE_BYTES = 1 << 16
 _REAP_SECONDS = 1.0
@@ -166,6 +167,8 @@ class _Forkserver:
             code = worker_main.work(self._setup, request, forkserver)
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        except PerdureError as error:
+            print(error, file=sys.stderr)  # it says all there is to say
         except BaseException:
             traceback.print_exc()
         finally:

@@ -14,10 +14,10 @@ from perdure._core.model import Bundle
 from perdure._engines.forkserver_protocol import Setup, Spawn
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Hello, ToWorker, Welcome
-from perdure._worker import death, loader
+from perdure._worker import async_executor, death, loader, sync_executor
 from perdure._worker.logs import LogCapture
 from perdure.config import log_path
-from perdure.errors import ProtocolError
+from perdure.errors import ProtocolError, StorageError
 
 _RECEIVE_BYTES = 1 << 16
 
@@ -46,7 +46,8 @@ def work(setup: Setup, request: Spawn, parent: int) -> int:
     Stdout and stderr are the worker's log already; ``parent`` is the process that forked this one.
 
     Raises:
-        OSError: The working directory is gone, or nobody answers at the address.
+        StorageError: The working directory is gone.
+        OSError: Nobody answers at the controller's address.
         ProtocolError: The controller hung up instead of answering.
     """
     os.setpgid(0, 0)
@@ -58,14 +59,8 @@ def work(setup: Setup, request: Spawn, parent: int) -> int:
     _adopt_bundle(request.bundle)
     path = log_path(Path(setup.logs), request.worker)
     link = _greet(setup, request, LogCapture(path, interleaved=request.is_async))
-    if request.is_async:
-        from perdure._worker import async_executor
-
-        async_executor.run(link)
-    else:
-        from perdure._worker import sync_executor
-
-        sync_executor.run(link)
+    executor = async_executor if request.is_async else sync_executor
+    executor.run(link)
     _finish()
     return 0
 
@@ -88,7 +83,13 @@ def _adopt_environment(environ: dict[bytes, bytes]) -> None:
 def _adopt_bundle(bundle: Bundle) -> None:
     """Take over working directory, arguments and import path of the user's process."""
     if bundle.cwd:
-        os.chdir(bundle.cwd)
+        try:
+            os.chdir(bundle.cwd)
+        except OSError as error:
+            raise StorageError(
+                f"the working directory of the run cannot be entered: {error}",
+                hint="put it back: relative paths in the run's code are meant from there",
+            ) from None
     if bundle.argv:
         sys.argv[:] = bundle.argv
     # Our own entries stay reachable behind the user's: Perdure itself must be found in any case.
