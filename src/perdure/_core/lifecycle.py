@@ -24,6 +24,10 @@ RECENT = 4096
 MAX_LOSSES = 10
 """Attempts an action may lose in a row, without progress, to kills that are not its own fault."""
 
+WAITED_FOR = ("task", "sleep")
+"""Kinds of actions an async attempt is blocked by; a step's commit is not worth a change of
+places."""
+
 MAX_DEPTH = 100
 """Levels of tasks calling tasks."""
 
@@ -301,22 +305,23 @@ class Lifecycle:
         if len(recent) > RECENT:
             del recent[next(iter(recent))]
         if action.waiter is not None:
-            self.deliver(action.waiter, action.id, outcome)
+            self.deliver(action.waiter, action, outcome)
         for dependent in action.dependents or ():
             self.feed(dependent, action.id, outcome)
         if parent is None:
             self.effects.ended.append((run, outcome))
 
-    def deliver(self, waiter: Attempt, action: bytes, outcome: Outcome) -> None:
-        """Tell an attempt the recorded outcome of its child."""
+    def deliver(self, waiter: Attempt, action: Action, outcome: Outcome) -> None:
+        """Tell an attempt the recorded outcome of its child or step."""
         if waiter.handle not in self.scheduler.attempts:
             return
         worker = waiter.worker
-        worker.outbox.append(Deliver(waiter.handle, action, outcome))
+        worker.outbox.append(Deliver(waiter.handle, action.id, outcome))
         self.effects.told[worker.number] = worker
-        waiter.outstanding -= 1
-        if not waiter.outstanding and worker.pool.is_async:
-            self.scheduler.unblock(waiter)
+        if action.kind in WAITED_FOR:
+            waiter.outstanding -= 1
+            if not waiter.outstanding and worker.pool.is_async:
+                self.scheduler.unblock(waiter)
 
     # --- stopping ---------------------------------------------------------------------------------
 

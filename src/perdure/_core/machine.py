@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from perdure._core import failures
 from perdure._core.effects import Effects
-from perdure._core.lifecycle import Ended, Lifecycle
+from perdure._core.lifecycle import WAITED_FOR, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, Outcome, Phase, TaskSpec
 from perdure._core.orders import Unknown
 from perdure._core.records import ActionRow
@@ -228,11 +228,12 @@ class Machine:
         parent = caller.action
         run = parent.run
         caller.calls += 1
-        caller.outstanding += 1
         if caller.replays and len(caller.called) < CALLED_LIMIT:
             caller.called.add(action)
-        if caller.outstanding == 1 and caller.worker.pool.is_async:
-            self.scheduler.block(caller)
+        if kind in WAITED_FOR:
+            caller.outstanding += 1
+            if caller.outstanding == 1 and caller.worker.pool.is_async:
+                self.scheduler.block(caller)
         existing = run.actions.get(action)
         if existing is not None:
             existing.waiter = caller
@@ -384,11 +385,8 @@ class Machine:
             step.parent.children.pop(step.id, None)
         if waiter is not None and waiter.handle in self.scheduler.attempts:
             waiter.calls -= 1
-            waiter.outstanding -= 1
             waiter.worker.outbox.append(Unknown(waiter.handle, step.id))
             self.effects.told[waiter.worker.number] = waiter.worker
-            if not waiter.outstanding and waiter.worker.pool.is_async:
-                self.scheduler.unblock(waiter)
 
     def _resume_action(self, action: Action, row: ActionRow) -> None:
         """The action was in flight when its controller or its parent's worker died."""
