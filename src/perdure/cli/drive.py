@@ -30,6 +30,7 @@ def to_the_end(name: str, start: "Callable[[], Run]", *, as_json: bool) -> int:
         row = progress.follow(name, show=not as_json)
     except KeyboardInterrupt:
         return _stop(name, as_json=as_json)
+    _finish()
     return report.conclude(row, as_json=as_json)
 
 
@@ -117,6 +118,15 @@ def _new_inputs(ctx: click.Context, name: str, rest: list[str]) -> dict[str, Any
     command = click.Command("rerun", params=list(own))
     with command.make_context(f"perdure rerun {name}", rest, parent=ctx.parent) as inner:
         return params.given(inner, own)
+
+
+def _finish() -> None:
+    """Stop the runtime now rather than at exit: what it has to say comes before the conclusion."""
+    from perdure.client import link
+
+    runtime = link.running()
+    if runtime is not None:
+        runtime.shutdown()
 
 
 def _stop(name: str, *, as_json: bool) -> int:

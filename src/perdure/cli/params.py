@@ -1,5 +1,6 @@
 """The parameters of a task as command-line options, with help drawn from its docstring."""
 
+import enum
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -109,7 +110,7 @@ def _option(parameter: inspect.Parameter, hint: object, text: str, optional: boo
 
 
 def _shown(default: object) -> str:
-    text = repr(getattr(default, "name", default)) if hasattr(default, "value") else repr(default)
+    text = default.name if isinstance(default, enum.Enum) else repr(default)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -116,7 +116,7 @@ def number(count: int) -> str:
 
 
 def summary(phases: Iterable[tuple[Phase, int]]) -> "Text":
-    """Return ``9,120 ✓  8 ●  3 ✗``: how many are in which phase, coloured, zeros left out."""
+    """Return ``9,120 succeeded  3 failed``: how many are in which phase, without zeros."""
     from rich.text import Text
 
     text = Text()

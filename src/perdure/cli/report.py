@@ -116,14 +116,20 @@ def _conclude_in_words(row: "RunView") -> None:
     head = render.glyph(row.phase).append(f" {row.name}", style="bold")
     head.append(f" {row.phase.value}{took}", style="default")
     lines = [head]
-    if failure is not None:
-        lines.append(labelled("error", error_line(failure)))
-    elif row.outcome is not None:
-        lines.append(labelled("result", preview(row.outcome.value or b"")))
+    lines += outcome_lines(row.outcome)
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(labelled("go on", f"perdure resume {row.name}"))
     lines.append(labelled("look closer", f"perdure show {row.name}"))
     render.show(*lines)
+
+
+def outcome_lines(outcome: "Outcome | None", limit: int = 400) -> "list[Text]":
+    """Return the line that tells a result or an error; none while there is no outcome."""
+    if outcome is None:
+        return []
+    if outcome.failure is not None:
+        return [labelled("error", error_line(outcome.failure))]
+    return [labelled("result", preview(outcome.value or b"", limit))]
 
 
 def error_line(failure: "Failure") -> str:

@@ -62,9 +62,25 @@ def run(ctx: click.Context, /, target: str, rest: tuple[str, ...], **before: Any
         if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
     command = _command(found.task, settings)
-    title = f"{ctx.command_path} {found.shown}"
-    with command.make_context(title, found.rest, parent=ctx.parent) as inner:
+    with command.make_context(f"run {found.shown}", found.rest, parent=ctx.parent) as inner:
         command.invoke(inner)
+
+
+class TaskCommand(click.Command):
+    """The command of one task: its help tells parameters and options apart."""
+
+    def __init__(self, *args: Any, own: list[click.Option], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._own = own
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the parameters of the task first, then the options of every run."""
+        own = [each.get_help_record(ctx) for each in self._own]
+        rest = [each.get_help_record(ctx) for each in self.get_params(ctx) if each not in self._own]
+        for title, records in (("Parameters", own), ("Options", rest)):
+            if shown := [record for record in records if record is not None]:
+                with formatter.section(title):
+                    formatter.write_dl(shown)
 
 
 def _command(task: "Task[..., Any]", before: dict[str, Any]) -> click.Command:
@@ -79,8 +95,8 @@ def _command(task: "Task[..., Any]", before: dict[str, Any]) -> click.Command:
         _start(ctx, task, params.given(ctx, own), _defaults() | settings | before)
 
     doc = task.function.__doc__ or ""
-    return click.Command(
-        "run", params=[*own, *common], callback=start,
+    return TaskCommand(
+        "run", own=own, params=[*own, *common], callback=start,
         help=params.summary(doc) or f"Run {task.name}.",
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
                           "token_normalize_func": lambda token: token.replace("_", "-")},

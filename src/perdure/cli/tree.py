@@ -50,3 +50,111 @@ class Node:
 
     row: "ActionView"
     groups: list[Group] = field(default_factory=list)
+
+
+def grow(key: int) -> Node | None:
+    """Read the tree of a run; None if nothing is recorded yet.
+
+    Args:
+        key: Key of the run.
+    """
+    roots = list(link.views().children(key, 0))
+    if not roots:
+        return None
+    budget = [LINES]
+    return _grow(key, roots[0], budget)
+
+
+def _grow(key: int, row: "ActionView", budget: list[int]) -> Node:
+    budget[0] -= 1
+    groups: dict[str, Group] = {}
+    for child in link.views().children(key, row.seq):
+        name = child.group or child.task
+        group = groups.setdefault(name, Group(name))
+        group.counts[child.phase] = group.counts.get(child.phase, 0) + 1
+        if len(group.members) < MEMBERS and budget[0] > 0:
+            group.members.append(_grow(key, child, budget))
+    return Node(row, list(groups.values()))
+
+
+def drawn(root: Node) -> "Tree":
+    """Return the tree for a terminal."""
+    from rich.tree import Tree
+
+    tree = Tree(_line(root.row), guide_style="grey37")
+    _draw_groups(tree, root.groups)
+    return tree
+
+
+def as_dict(node: Node) -> dict[str, Any]:
+    """Return the tree as JSON-able data."""
+    data = report.action_dict(node.row)
+    if node.groups:
+        data["children"] = [
+            {
+                "name": group.name,
+                "counts": {phase.value: count for phase, count in group.counts.items()},
+                "actions": [as_dict(member) for member in group.members],
+            }
+            for group in node.groups
+        ]
+    return data
+
+
+def _draw_groups(branch: "Tree", groups: list[Group]) -> None:
+    for group in groups:
+        if group.total == 1 and group.members:
+            _draw(branch, group.members[0])
+            continue
+        below = branch.add(_headline(group))
+        for member in group.members:
+            _draw(below, member, short=True)
+        if rest := _rest(group):
+            below.add(rest)
+
+
+def _draw(branch: "Tree", node: Node, *, short: bool = False) -> None:
+    _draw_groups(branch.add(_line(node.row, short=short)), node.groups)
+
+
+def _headline(group: Group) -> "Text":
+    from rich.text import Text
+
+    text = Text.assemble((group.name, "bold"), f" x {render.number(group.total)}  ")
+    return text.append_text(render.summary(_in_order(group.counts)))
+
+
+def _rest(group: Group) -> "Text | None":
+    """Say how many are not shown, and in which phases they are."""
+    from rich.text import Text
+
+    hidden = dict(group.counts)
+    for member in group.members:
+        hidden[member.row.phase] = hidden.get(member.row.phase, 0) - 1
+    hidden = {phase: count for phase, count in hidden.items() if count > 0}
+    if not hidden:
+        return None
+    count = render.number(sum(hidden.values()))
+    if len(hidden) == 1:
+        return Text(f"… {count} more (all {next(iter(hidden)).value})", style="bright_black")
+    return Text.assemble((f"… {count} more: ", "bright_black"), render.summary(_in_order(hidden)))
+
+
+def _in_order(counts: dict[Phase, int]) -> list[tuple[Phase, int]]:
+    return [(phase, counts.get(phase, 0)) for phase in render.LOOK]
+
+
+def _line(row: "ActionView", *, short: bool = False) -> "Text":
+    """Return one action: sign, id, inputs, how long, how often, what went wrong."""
+    text = render.glyph(row.phase)
+    text.append(f" {row.id.hex()[:8]} ", style="bright_black")
+    if not short:
+        text.append(f"{row.task} ", style="bold")
+    text.append(report.preview(row.inputs, 60), style="default")
+    if (took := report.span(row)) is not None:
+        text.append(f"  {render.duration(took)}", style="cyan")
+    if row.attempts + row.losses > 1:
+        text.append(f"  {row.attempts + row.losses} attempts", style="yellow")
+    if row.error and row.phase is not Phase.SUCCEEDED:
+        text.append(f"  {row.error[:100]}", style="red")
+    return text

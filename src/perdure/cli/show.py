@@ -1,0 +1,152 @@
+"""``perdure show``: a run as a tree, or one action with all that is known about it."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdure._core.model import Phase
+from perdure.cli import exits, progress, render, report, tree
+from perdure.client import link
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from perdure._views.sqlite import ActionView, RunView
+
+_LOG_TAIL = 20
+
+
+@click.command()
+@click.argument("name")
+@click.argument("action", required=False)
+@exits.json_option
+def show(name: str, action: str | None, as_json: bool) -> None:
+    """Show a run as a tree, or one action in full.
+
+    ACTION is an id as the tree shows it, or the beginning of one.
+    """
+    row = link.get(name)
+    if action is None:
+        data = _run_json(row) if as_json else _run_words(row)
+    else:
+        found = link.action(row, action)
+        data = _action_json(row, found) if as_json else _action_words(row, found)
+    if as_json:
+        exits.print_json(data)
+    else:
+        render.show(*data)
+
+
+def _run_json(row: "RunView") -> dict[str, Any]:
+    root = tree.grow(row.key)
+    counts = progress.counts(row.key)
+    return report.run_dict(row, full=True) | {
+        "counts": {
+            task: {phase.value: count for phase, count in phases.items()}
+            for task, phases in counts.items()
+        },
+        "tree": None if root is None else tree.as_dict(root),
+        "events": [_event(each) for each in link.views().events(row.key)],
+    }
+
+
+def _run_words(row: "RunView") -> "list[RenderableType]":
+    from rich.text import Text
+
+    head = render.glyph(row.phase).append(f" {row.name}", style="bold")
+    head.append(f"  {row.phase.value}", style=render.LOOK[row.phase][2])
+    if row.ended is not None:
+        head.append(f" in {render.duration(row.ended - row.created)}", style="default")
+    lines: list[RenderableType] = [
+        head,
+        report.labelled("task", row.task),
+        report.labelled("started", render.when(row.created)),
+        report.labelled("inputs", report.preview(row.inputs)),
+    ]
+    lines += report.outcome_lines(row.outcome)
+    if row.parent:
+        lines.append(report.labelled("rerun of", row.parent))
+    if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
+        lines.append(report.labelled("go on", f"perdure resume {row.name}"))
+    lines += _notices(row.key, 0)
+    root = tree.grow(row.key)
+    if root is not None:
+        lines += [Text(""), tree.drawn(root)]
+    return lines
+
+
+def _action_json(row: "RunView", action: "ActionView") -> dict[str, Any]:
+    return (
+        report.action_dict(action)
+        | {"run": row.name, "inputs": report.json_value(action.inputs)}
+        | report.outcome_dict(action.outcome)
+        | {
+            "failed_attempts": [
+                {
+                    "number": each.number,
+                    "started": each.started,
+                    "ended": each.ended,
+                    "error": report.failure_dict(each.failure),
+                }
+                for each in link.views().attempts(row.key, action.seq)
+            ],
+            "events": [_event(each) for each in link.views().events(row.key, action.seq)],
+            "log": [line.text for line in _log(row, action)],
+        }
+    )
+
+
+def _action_words(row: "RunView", action: "ActionView") -> "list[RenderableType]":
+    from rich.text import Text
+
+    head = render.glyph(action.phase).append(f" {action.task}", style="bold")
+    head.append(f"  {action.phase.value}", style=render.LOOK[action.phase][2])
+    if (took := report.span(action)) is not None:
+        head.append(f" in {render.duration(took)}", style="default")
+    lines: list[RenderableType] = [
+        head,
+        report.labelled("id", action.id.hex()),
+        report.labelled("run", row.name),
+        report.labelled("started", render.when(action.started)),
+        report.labelled("attempts", _attempts(action)),
+        report.labelled("inputs", report.preview(action.inputs, 2000)),
+    ]
+    lines += report.outcome_lines(action.outcome, limit=2000)
+    lines += _notices(row.key, action.seq)
+    for each in link.views().attempts(row.key, action.seq):
+        took_text = render.duration(each.ended - each.started)
+        lines += [
+            Text(f"\nattempt {each.number}, {took_text}", style="yellow"),
+            Text(each.failure.traceback.rstrip() or report.error_line(each.failure)),
+        ]
+    failure = None if action.outcome is None else action.outcome.failure
+    if failure is not None and failure.traceback:
+        lines += [Text("\ntraceback", style="red"), Text(failure.traceback.rstrip())]
+    written = _log(row, action)
+    if written:
+        lines.append(Text("\nlog", style="bright_black"))
+        lines += [Text(line.text) for line in written[-_LOG_TAIL:]]
+    if len(written) > _LOG_TAIL:
+        lines.append(
+            Text(f"... all of it: perdure logs {row.name} {action.id.hex()[:8]}", "bright_black")
+        )
+    return lines
+
+
+def _attempts(action: "ActionView") -> str:
+    lost = f", {action.losses} more lost to no fault of it" if action.losses else ""
+    return f"{action.attempts}{lost}"
+
+
+def _notices(key: int, seq: int) -> "list[RenderableType]":
+    return [report.labelled(each.kind, each.text) for each in link.views().events(key, seq)]
+
+
+def _event(each: Any) -> dict[str, Any]:
+    return {"at": each.at, "kind": each.kind, "text": each.text}
+
+
+def _log(row: "RunView", action: "ActionView") -> list[Any]:
+    from perdure.client.output import lines
+
+    return list(lines(row.name, action.id.hex()))

@@ -1,0 +1,117 @@
+"""``perdure run`` and what looks at its results, as users start them."""
+
+import re
+
+import pytest
+
+
+def test_runs_a_task_and_says_how_it_ended(cli, pipeline):
+    done = cli("run", pipeline, "main", "--n", "4", "--name", "first")
+    assert "first succeeded" in done.stdout
+    assert "[0, 1, 4, 9]" in done.stdout
+    assert "perdure show first" in done.stdout
+
+
+def test_json_is_one_document_with_result_and_inputs(cli, pipeline):
+    data = cli.json("run", f"{pipeline}:main", "--kind", "fancy", "--name", "first")
+    assert data["phase"] == "succeeded"
+    assert data["result"] == {"squares": [0, 1, 4], "kind": "fancy"}
+    assert data["inputs"]["n"] == 3
+
+
+def test_a_failed_run_shows_the_remote_traceback_and_exits_with_1(cli, pipeline):
+    done = cli("run", pipeline, "main", "--fail", "--name", "bad", code=1)
+    assert "KeyError" in done.stderr
+    assert "raise KeyError" in done.stderr
+    assert "bad failed" in done.stdout
+    assert "perdure resume bad" in done.stdout
+
+
+def test_same_name_and_inputs_give_the_result_again(cli, pipeline):
+    first = cli.json("run", pipeline, "main", "--name", "one")
+    assert cli.json("run", pipeline, "main", "--name", "one") == first
+    done = cli("run", pipeline, "main", "--n", "5", "--name", "one", code=2)
+    assert "other inputs" in done.stderr
+    done = cli("run", pipeline, "square", "--x", "5", "--name", "one", code=2)
+    assert "demo.main, not demo.square" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["nowhere.py"], "there is no file 'nowhere.py'"),
+        (["no.such.module"], "neither a file nor a module"),
+        (["{pipeline}", "mian"], "did you mean 'main'"),
+        (["{pipeline}", "main", "--m", "3"], "No such option"),
+        (["{pipeline}", "main", "--n", "three"], "'three' is not a whole number"),
+        (["{pipeline}", "main", "--kind", "dull"], "choose one of"),
+        (["{pipeline}", "square"], "Missing option '--x'"),
+        (["{pipeline}", "main", "--engine", "ray"], "ray"),
+        (["{pipeline}", "main", "--name", "a b"], "'a b'"),
+        (["{pipeline}", "main", "--env", "A"], "NAME=VALUE"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(cli, pipeline, arguments, complaint, home):
+    done = cli("run", *(each.format(pipeline=pipeline) for each in arguments), code=2)
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (home / "journal.db").exists()
+
+
+def test_help_of_a_task_shows_its_parameters(cli, pipeline):
+    text = " ".join(cli("run", pipeline, "main", "--help").stdout.split())
+    assert "Square a few numbers." in text
+    assert "--n INTEGER How many. [default: 3]" in text
+    assert "--kind PLAIN|FANCY Which kind." in text
+    assert "--name TEXT" in text
+
+
+def test_a_file_that_does_not_load_shows_the_users_own_lines(cli, tmp_path):
+    path = tmp_path / "bad.py"
+    path.write_text("import perdure\nx = 1 / 0\n")
+    done = cli("run", path, code=1)
+    assert "ZeroDivisionError" in done.stderr
+    assert "x = 1 / 0" in done.stderr
+    assert "perdure/cli" not in done.stderr
+
+
+def test_show_ls_and_logs_tell_of_a_run(cli, pipeline):
+    cli("run", pipeline, "main", "--name", "r")
+    listed = cli.json("ls")
+    assert [(each["name"], each["phase"]) for each in listed] == [("r", "succeeded")]
+    assert "r" in cli("ls").stdout
+    shown = cli.json("show", "r")
+    assert shown["counts"] == {"demo.main": {"succeeded": 1}, "demo.square": {"succeeded": 3}}
+    tree = cli("show", "r").stdout
+    assert "demo.square" in tree
+    action = re.search(r"\b[0-9a-f]{8}\b", tree)[0]
+    assert cli.json("show", "r", action)["phase"] == "succeeded"
+    lines = sorted(cli("logs", "r").stdout.splitlines())
+    assert [line.partition(" | ")[2] for line in lines] == [f"squaring {n}" for n in range(3)]
+
+
+def test_names_that_do_not_exist_exit_with_3(cli, pipeline):
+    cli("run", pipeline, "main", "--name", "nightly")
+    for verb in ("show", "logs", "resume", "rerun", "abort", "watch"):
+        done = cli(verb, "nigthly", code=3)
+        assert "did you mean nightly" in done.stderr
+    assert cli.json("show", "nigthly", code=3)["code"] == "run_not_found"
+    cli("show", "nightly", "ffff", code=3)
+
+
+def test_a_failed_run_is_resumed_and_rerun(cli, pipeline):
+    cli("run", pipeline, "main", "--fail", "--name", "r", code=1)
+    cli("resume", "r", code=1)
+    again = cli.json("rerun", "r", "--no-fail", "--n", "2")
+    assert again["parent"] == "r"
+    assert again["result"]["squares"] == [0, 1]
+    done = cli("rerun", "r", "--months", "3", code=2)
+    assert "No such option" in done.stderr
+
+
+def test_doctor_finds_an_empty_home_healthy_and_a_file_in_its_place_not(cli, home, monkeypatch):
+    assert cli.json("doctor")["ok"] is True
+    home.parent.joinpath("file").write_text("")
+    monkeypatch.setenv("PERDURE_HOME", str(home.parent / "file"))
+    checks = {each["check"]: each for each in cli.json("doctor", code=1)["checks"]}
+    assert checks["home"]["state"] == "error"
