@@ -71,7 +71,7 @@ class LocalBlobs:
             with open(path, "rb") as file:  # noqa: PTH123 - as above
                 if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
                     return memoryview(b"")
-                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                return _map(file.fileno())
         except FileNotFoundError:
             raise BlobMissingError(
                 f"blob {digest.hex()} is not in {self._folder}",
@@ -123,6 +123,14 @@ class LocalBlobs:
             with contextlib.suppress(OSError):
                 if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
                     stale.unlink()
+
+
+def _map(descriptor: int) -> memoryview:
+    """Map a file privately: whoever unwraps the view may write to memory, never to the file."""
+    try:
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)).toreadonly()
+    except OSError:  # larger than the memory the system would lend for that
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
 
 
 def _write_all(descriptor: int, view: memoryview) -> None:

@@ -65,6 +65,9 @@ def encode_class(writer: "Writer", cls: type) -> Ext:
     """Return the node of a class."""
     if name := reference(cls):
         return writer.node(f.GLOBAL, name)
+    generic = vars(cls).get("__pydantic_generic_metadata__") or {}
+    if generic.get("origin"):
+        return writer.node(f.GENERIC, writer.encode_all((generic["origin"], *generic["args"])))
     from perdure._serde.pickles import encode_pickle
 
     pickled = encode_pickle(writer, cls, warn=False)
@@ -117,3 +120,9 @@ def _global(reader: "Reader", payload: memoryview) -> object:
 @decodes(f.CLASS)
 def _class(reader: "Reader", payload: memoryview) -> object:
     return reader.decode(payload)[2]
+
+
+@decodes(f.GENERIC)
+def _generic(reader: "Reader", payload: memoryview) -> object:
+    origin, *args = reader.decode(payload)
+    return origin[tuple(args)]

@@ -19,10 +19,10 @@ from perdure._core.model import Failure
 from perdure._modules import canonical
 from perdure._ports import Blobs
 from perdure._serde import format as f
-from perdure._serde.classes import encode_class, load_global, reference, type_name
+from perdure._serde.classes import load_global, reference, type_name
 from perdure._serde.decode import loads
 from perdure._serde.encode import Unencodable, Writer, dumps
-from perdure._serde.format import Ext
+from perdure._serde.format import Ext, printable
 from perdure._serde.registry import RESOLVERS, EncodeHandler, decodes
 
 if TYPE_CHECKING:
@@ -121,7 +121,8 @@ def _format(error: BaseException) -> str:
     while trace and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         trace = trace.tb_next
     try:
-        return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+        text = "".join(traceback.format_exception(type(error), error, trace))
+        return printable(text.rstrip())
     except Exception:
         return f"{_qualified(type(error))}: {_message(error)}"
 
@@ -140,57 +141,61 @@ def _qualified(cls: type) -> str:
 # --- taking apart ---------------------------------------------------------------------------------
 
 
+class _Parts:
+    """Encodes the parts of an exception one by one, each as a document of its own.
+
+    Attributes:
+        lost: Names of the parts that could not be encoded.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self.lost: list[str] = []
+
+    def encode(self, name: str, value: object) -> bytes | None:
+        with self._writer.attempt():
+            try:
+                return _pack(self._writer.encode(value))
+            except (Unencodable, OverflowError, UnicodeEncodeError, RecursionError):
+                self.lost.append(name)
+                return None
+
+
 def _encode(writer: Writer, error: BaseException) -> Ext:
     cls = type(error)
-    lost: list[str] = []
+    parts = _Parts(writer)
     function, args, state = _reduce(error)
-    custom = function is not cls or not _is_builtin(cls.__reduce__)
+    by_user = function is not cls or hasattr(cls.__reduce__, "__code__")
     content: dict[str, Any] = {
         "type": type_name(cls),
         "message": _message(error),
-        "class": _part(writer, lost, "its class", lambda: encode_class(writer, cls)),
         "name": (canonical(cls.__module__), cls.__qualname__),
         "bases": [name for base in cls.__mro__[1:] if (name := reference(base))],
-        "make": _part(writer, lost, "__reduce__", lambda: writer.encode(function))
-        if custom
-        else None,
+        "class": parts.encode("its class", cls),
+        "make": parts.encode("__reduce__", function) if by_user else None,
         "args": [
-            _part(writer, lost, f"argument {i}", lambda arg=arg: writer.encode(arg))
-            or _pack(_shown(arg))
-            for i, arg in enumerate(args)
+            parts.encode(f"args[{i}]", arg) or _pack(_shown(arg)) for i, arg in enumerate(args)
         ],
-        "state": {
-            name: part
-            for name, value in state.items()
-            if (part := _part(writer, lost, name, lambda value=value: writer.encode(value)))
-        },
+        "state": {name: parts.encode(name, value) for name, value in state.items()},
+        "cause": parts.encode("__cause__", _linked(error.__cause__)),
+        "context": parts.encode("__context__", _linked(error.__context__)),
         "suppress": error.__suppress_context__,
     }
-    for name in ("__cause__", "__context__"):
-        linked = getattr(error, name)
-        if linked is not None and not isinstance(linked, RemoteTraceback):
-            content[name] = _part(writer, lost, name, lambda linked=linked: _encode(writer, linked))
-    content["lost"] = lost
+    content["lost"] = parts.lost
     return writer.node(f.ERROR, content)
+
+
+def _linked(error: BaseException | None) -> BaseException | None:
+    return None if isinstance(error, RemoteTraceback) else error  # it is in the new traceback
 
 
 def _reduce(error: BaseException) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
     try:
-        function, args, *rest = error.__reduce__()  # type: ignore[misc]
-        state = rest[0] if rest and isinstance(rest[0], dict) else {}
+        reduced: Any = error.__reduce__()
+        function, args, *rest = reduced
+        return function, args, dict(rest[0]) if rest and rest[0] else {}
     except Exception:
-        function, args, state = type(error), error.args, error.__dict__
-    return function, args, state
-
-
-def _part(writer: Writer, lost: list[str], name: str, encode: Callable[[], object]) -> bytes | None:
-    """Return a part as a document of its own; note it as lost if it cannot be encoded."""
-    with writer.attempt():
-        try:
-            return _pack(encode())
-        except (Unencodable, OverflowError, UnicodeEncodeError, RecursionError):
-            lost.append(name)
-            return None
+        return type(error), error.args, error.__dict__
 
 
 def _shown(value: object) -> str:
@@ -200,10 +205,6 @@ def _shown(value: object) -> str:
         return f"<{type_name(type(value))}>"
 
 
-def _is_builtin(function: object) -> bool:
-    return not hasattr(function, "__code__")
-
-
 # --- putting together -----------------------------------------------------------------------------
 
 
@@ -211,12 +212,10 @@ def _is_builtin(function: object) -> bool:
 def _decode(reader: "Reader", payload: memoryview) -> BaseException:
     content = reader.decode(payload)
     args = [_try(reader, part, "<lost>") for part in content["args"]]
-    state = {name: _try(reader, part, None) for name, part in content["state"].items()}
+    state = {name: _try(reader, part, None) for name, part in content["state"].items() if part}
     error = _make(reader, content, args, state)
-    for name in ("__cause__", "__context__"):
-        linked = _try(reader, content.get(name), None)
-        if isinstance(linked, BaseException):
-            setattr(error, name, linked)
+    error.__cause__ = _try(reader, content["cause"], None)
+    error.__context__ = _try(reader, content["context"], None)
     error.__suppress_context__ = content["suppress"]
     if content["lost"]:
         error.add_note(f"could not be carried over: {', '.join(content['lost'])}")

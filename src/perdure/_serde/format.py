@@ -34,6 +34,7 @@ GLOBAL = 3  # [module, qualname] of a class, function or constant
 CLASS = 4  # [module, qualname, pickle]: a class that other processes cannot import
 PICKLE = 5  # [type name, pickle, buffers]
 ERROR = 6  # see errors.py
+GENERIC = 7  # [class, type argument, ...]
 
 BIG_INT = 10
 STR = 11  # text with lone surrogates
@@ -69,15 +70,20 @@ NAMED_TUPLE = 53  # [class, items]
 
 NDARRAY = 70  # [dtype, shape, buffer]
 OBJECT_ARRAY = 71  # [shape, items]
-NUMPY_SCALAR = 72  # [dtype, bytes]
+NUMPY_SCALAR = 72  # [dtype, bytes, text]
 DTYPE = 73
-TENSOR = 74  # [dtype name, ndarray]
+TENSOR = 74  # [dtype name, shape, buffer]
 
 ARROW = 90  # [kind, digest, rows, columns, buffer]
-FRAME = 91  # see frames.py
-SERIES = 92
-INDEX = 93
-POLARS = 94
+POLARS = 91  # [kind, digest, rows, columns, buffer]
+FRAME = 92  # [kind, shape, columns, index, values, attrs]
+SERIES = 93  # [kind, shape, name, index, values, attrs]
+INDEX = 94  # [kind, shape, name, values, frequency]
+
+
+def printable(text: str) -> str:
+    """Return a text that is only shown, without the lone surrogates msgpack refuses."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class Encoded(msgspec.Struct, frozen=True):

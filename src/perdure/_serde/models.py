@@ -86,7 +86,7 @@ def _record_encoder(names: tuple[str, ...]) -> Callable[["Writer", Any], Ext]:
 def _to_record(reader: "Reader", payload: memoryview) -> object:
     cls, fields, extra = reader.decode(payload)
     value = cls.__new__(cls)
-    put = object.__setattr__  # frozen classes forbid their own
+    put: Callable[[Any, str, Any], None] = object.__setattr__  # frozen classes forbid their own
     if issubclass(cls, msgspec.Struct):
         put = msgspec.structs.force_setattr
     for name, content in fields.items():

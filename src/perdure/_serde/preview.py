@@ -146,6 +146,11 @@ def _table(content: list[Any]) -> _Word:
     return _Word(f"{kind} {rows:,} rows x {columns:,} columns")
 
 
+def _frame(content: list[Any]) -> _Word:
+    kind, shape, *_ = content
+    return _table([kind, None, *shape, *([None] if len(shape) == 1 else [])])
+
+
 def _error(content: dict[str, Any]) -> _Word:
     return _Word(f"{content['type']}: {content['message']}")
 
@@ -162,6 +167,7 @@ _OPAQUE: dict[int, Callable[[bytes], Any]] = {
 _RULES: dict[int, Callable[[Any], Any]] = {
     f.GLOBAL: lambda c: _Word(_name(*c)),
     f.CLASS: lambda c: _Word(_name(*c[:2])),
+    f.GENERIC: lambda c: _Word(f"{c[0].text}[{', '.join(_text(arg) for arg in c[1:])}]"),
     f.PICKLE: lambda c: _Word(f"<pickled {c[0]}>"),
     f.ERROR: _error,
     f.BYTES: lambda c: c,
@@ -192,14 +198,14 @@ _RULES: dict[int, Callable[[Any], Any]] = {
     f.NAMED_TUPLE: lambda c: _Group(f"{_type(c[0])}(", c[1], ")"),
     f.NDARRAY: _array,
     f.OBJECT_ARRAY: lambda c: _Word(f"ndarray object {tuple(c[0])}"),
-    f.NUMPY_SCALAR: lambda c: _Word(str(c[2])),
+    f.NUMPY_SCALAR: lambda c: _Word(c[2]),
     f.DTYPE: lambda c: _Word(_dtype(c)),
     f.TENSOR: lambda c: _Word(f"Tensor {c[0]} {tuple(c[1])}"),
     f.ARROW: _table,
     f.POLARS: _table,
-    f.FRAME: _table,
-    f.SERIES: _table,
-    f.INDEX: _table,
+    f.FRAME: _frame,
+    f.SERIES: _frame,
+    f.INDEX: _frame,
 }
 
 

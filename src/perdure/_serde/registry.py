@@ -79,13 +79,17 @@ def find_encoder(cls: type) -> EncodeHandler:
         for base in cls.__mro__:
             if module := _LIBRARIES.get(base.__module__.partition(".")[0]):
                 importlib.import_module(f"perdure._serde.{module}")
-        handler = ENCODERS.get(cls) or next(
-            (found for resolver in RESOLVERS if (found := resolver(cls))), None
-        )
-        if handler is None:
-            from perdure._serde.pickles import encode_pickle as handler
-        ENCODERS[cls] = handler
+        handler = ENCODERS[cls] = ENCODERS.get(cls) or _resolve(cls)
     return handler
+
+
+def _resolve(cls: type) -> EncodeHandler:
+    for resolver in RESOLVERS:
+        if handler := resolver(cls):
+            return handler
+    from perdure._serde.pickles import encode_pickle
+
+    return encode_pickle
 
 
 def find_decoder(code: int) -> DecodeHandler:

@@ -106,7 +106,7 @@ def name_of(annotation: object) -> str:
         return " | ".join(map(name_of, args))
     if origin is typing.Literal:
         return f"Literal[{', '.join(map(repr, args))}]"
-    if isinstance(origin, type) and args and origin is not abc.Callable:
+    if isinstance(origin, type) and args and not issubclass(origin, abc.Callable):  # type: ignore[arg-type]
         inner = ", ".join("..." if arg is ... else name_of(arg) for arg in args)
         return f"{type_name(origin).removeprefix('collections.abc.')}[{inner}]"
     name = getattr(annotation, "__name__", None)
@@ -383,8 +383,9 @@ def _entries(value: dict[Any, Any], key: Check, item: Check) -> dict[Any, Any]:
     new = {_at(key, k, f"{{{_short(k)}}}"): _at(item, v, f"[{k!r}]") for k, v in value.items()}
     if len(new) != len(value):  # coercion made two keys equal
         return value
-    same_keys = _same_or_new(value, new, value, new)
-    return _same_or_new(same_keys, new, value.values(), new.values())
+    olds, news = [*value, *value.values()], [*new, *new.values()]
+    same: dict[Any, Any] = _same_or_new(value, new, olds, news)
+    return same
 
 
 def _tuple(annotation: object, args: tuple[Any, ...]) -> Check:
