@@ -1,0 +1,90 @@
+"""Tasks that look around in their worker, or make it die. Copied into the run's folder."""
+
+import asyncio
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+
+from perdure._api.environment import TaskEnvironment
+
+env = TaskEnvironment("probe")
+
+
+@env.task
+def surroundings(names: list[str]) -> dict[str, object]:
+    return {
+        "env": {name: os.environ.get(name) for name in names},
+        "cwd": os.getcwd(),
+        "argv": sys.argv,
+        "path": sys.path[0],
+        "group": os.getpgrp(),
+        "stdin": sys.stdin.read(),
+        "defaults": [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGCHLD)]
+        == [signal.SIG_DFL, signal.SIG_DFL],
+        "random": random.random(),
+        "fds": sorted(int(fd) for fd in os.listdir("/dev/fd")),
+    }
+
+
+@env.task
+def segfault() -> None:
+    sys.stdout.write("last words\n")
+    ctypes.string_at(0)
+
+
+@env.task
+def leave(code: int) -> None:
+    os._exit(code)
+
+
+@env.task
+def by_signal(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+@env.task
+def with_child() -> int:
+    return subprocess.Popen(["sleep", "600"]).pid
+
+
+@env.task
+def child_signals() -> str:
+    return subprocess.check_output(["cat", "/proc/self/status"], text=True)
+
+
+@env.task
+def say(text: str) -> None:
+    print(text)
+
+
+@env.task
+def say_in_every_way() -> None:
+    print("print", end="")
+    os.write(1, b"<write>")  # before what Python has buffered: order on the descriptor counts
+    print("stderr", file=sys.stderr)
+    subprocess.run(["sh", "-c", "echo subprocess; echo error >&2"], check=True)
+    libc = ctypes.CDLL(None)
+    libc.puts(b"libc")
+    libc.fflush(None)
+
+
+@env.task
+def quiet() -> None:
+    pass
+
+
+@env.task
+async def chat(name: str, lines: int) -> None:
+    for line in range(lines):
+        print(f"{name}{line}")
+        await asyncio.sleep(0)
+
+
+@env.task
+async def chat_below(name: str) -> None:
+    os.write(1, name.encode())
+    sys.stderr.buffer.write(b"bytes")
+    await asyncio.sleep(0)
