@@ -38,25 +38,6 @@ class Judged:
     evaluations: list[models.Evaluation]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What a run returns.
-
-    Attributes:
-        flights: Rows of the feature table.
-        best: The chosen grid point.
-        scores: On the held-out months together, per family and for the constant ``baseline``.
-        predictions: Digest of all held-out predictions.
-        published: Where the report and the model are.
-    """
-
-    flights: int
-    best: str
-    scores: dict[str, models.Scores]
-    predictions: str
-    published: report.Published
-
-
 @env.task(retries=2)
 def read_flights() -> pa.Table:
     """Read the 336,776 flights once; tasks that need them share the same pages of memory."""
@@ -171,7 +152,7 @@ async def explain(table: pa.Table, model: models.TrainedModel) -> dict[str, floa
 
 
 @env.task
-async def main(out: str = "flights-report") -> Result:
+async def main(out: str = "flights-report") -> report.Result:
     """Run the whole pipeline; the report and the model are written to the folder ``out``."""
     leave_trail()
     table, months = await prepare()
@@ -191,7 +172,7 @@ async def main(out: str = "flights-report") -> Result:
         importances=await explain(table, best),
     )
     published = await publish.aio(content, best, out)
-    return Result(
+    return report.Result(
         flights=table.num_rows,
         best=str(best.point),
         scores=scores,

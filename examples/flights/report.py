@@ -48,6 +48,25 @@ class Published:
     model: str
 
 
+@dataclass(frozen=True)
+class Result:
+    """What a run returns.
+
+    Attributes:
+        flights: Rows of the feature table.
+        best: The chosen grid point.
+        scores: On the held-out months together, per family and for the constant ``baseline``.
+        predictions: Digest of all held-out predictions.
+        published: Where the report and the model are.
+    """
+
+    flights: int
+    best: str
+    scores: dict[str, Scores]
+    predictions: str
+    published: Published
+
+
 def publish(content: Content, model: TrainedModel, folder: Path) -> Published:
     """Write ``report.html`` and ``model.pickle`` into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
