@@ -1,1 +1,3 @@
 """Perdure: plain Python as durable, distributed AI workflows."""
+
+from perdure._api.environment import TaskEnvironment

@@ -1,0 +1,119 @@
+"""Task environments: settings that several tasks share."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ParamSpec, TypeVar, overload
+
+from perdure._api.options import check_options
+from perdure._api.task import Settings, Task
+from perdure.errors import ConfigurationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskEnvironment:
+    """A named group of tasks that share settings.
+
+    Example::
+
+        env = perdure.TaskEnvironment("flights", resources=perdure.Resources(cpu=2))
+
+        @env.task(retries=3)
+        def clean(month: int) -> int: ...
+
+    Args:
+        name: First part of the names of its tasks.
+        resources: What one attempt needs; see :class:`Resources`.
+        image: ``None`` or ``"auto"``: this interpreter. Others are not supported yet.
+        cache: ``"disable"``. Others are not supported yet.
+        reusable: Not supported yet; workers are reused in any case.
+        env_vars: Environment variables of the worker process.
+        secrets: Not supported yet.
+        queue: Not supported yet.
+        depends_on: Environments whose tasks are called from here.
+        plugin_config: Not supported yet.
+        description: For people.
+
+    Raises:
+        ConfigurationError: An option makes no sense.
+        NotSupportedError: An option is not built yet.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        resources: Any = None,
+        image: Any = None,
+        cache: Any = "disable",
+        reusable: Any = None,
+        env_vars: Mapping[str, str] | None = None,
+        secrets: Any = None,
+        queue: str | None = None,
+        depends_on: "Iterable[TaskEnvironment] | None" = None,
+        plugin_config: Any = None,
+        description: str | None = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigurationError(f"name={name!r} is not the name of an environment")
+        options = {
+            "resources": resources,
+            "image": image,
+            "cache": cache,
+            "reusable": reusable,
+            "env_vars": env_vars,
+            "secrets": secrets,
+            "queue": queue,
+            "plugin_config": plugin_config,
+        }
+        check_options(options)
+        self.name = name
+        self.description = description
+        self.depends_on = list(depends_on or ())
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self._options = options
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, /, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, function: Any = None, /, **options: Any) -> Any:
+        """Make a task of a function; a decorator, with or without options.
+
+        Args:
+            function: The function, when used without parentheses.
+            **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
+                :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
+                ``resources``, ``cache``, ``env_vars``, ``docs``.
+
+        Raises:
+            ConfigurationError: An option makes no sense.
+            NotSupportedError: An option is not built yet.
+        """
+        check_options(options)
+        given = {option: value for option, value in options.items() if value is not None}
+
+        def decorate(function: Callable[P, R]) -> Task[P, R]:
+            short = given.get("short_name") or getattr(function, "__name__", "task")
+            settings = Settings().changed(self._options).changed(given)
+            task = Task(function, self, f"{self.name}.{short}", settings)
+            self.tasks[task.name] = task
+            return task
+
+        return decorate if function is None else decorate(function)
+
+    def add_dependency(self, *environments: "TaskEnvironment") -> None:
+        """Declare that tasks of these environments are called from here."""
+        self.depends_on += [env for env in environments if env not in self.depends_on]
+
+    def clone_with(self, name: str, **options: Any) -> "TaskEnvironment":
+        """Return a new environment with some options changed, and no tasks yet."""
+        kept = self._options | {"depends_on": self.depends_on, "description": self.description}
+        return TaskEnvironment(name, **(kept | options))
+
+    def __repr__(self) -> str:
+        return f"<TaskEnvironment {self.name}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A task sent by value takes its environment along, but not all its siblings.
+        return self.__dict__ | {"tasks": {}, "depends_on": []}

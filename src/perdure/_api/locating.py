@@ -1,0 +1,118 @@
+"""Where other processes find a task: by name if they can, else by value."""
+
+import functools
+import importlib
+import importlib.util
+import sys
+from importlib.machinery import PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from perdure._core.model import Loader
+from perdure._modules import LOADED_MAIN, MAIN, canonical, find_module, main_module
+from perdure.errors import TaskLoadError
+
+if TYPE_CHECKING:
+    from perdure._api.task import Task
+
+
+def loader_of(task: "Task[..., Any]") -> Loader:
+    """Return how a worker finds ``task``."""
+    module, qualname = task.function.__module__, task.function.__qualname__
+    if not is_named(task):
+        return Loader("pickle", canonical(module), qualname, _by_value(task))
+    name = canonical(module)
+    return Loader("main" if name == MAIN else "module", name, qualname)
+
+
+def is_named(task: "Task[..., Any]") -> bool:
+    """Return whether a process that imports the task's module finds the task under its name."""
+    name = canonical(task.function.__module__)
+    found: Any = find_module(name)
+    if found is None:
+        # Defined by a module that has since been dropped from ``sys.modules``, or never was there.
+        return False
+    if not (_main_has_file() if name == MAIN else _importable(found)):
+        return False
+    for part in task.function.__qualname__.split("."):
+        found = getattr(found, part, None)  # "<locals>" is never found
+    return getattr(found, "function", None) is task.function
+
+
+def find_task(module: str, qualname: str) -> "Task[..., Any]":
+    """Return the task of that canonical module and qualified name, importing the module.
+
+    Raises:
+        TaskLoadError: It is not there.
+    """
+    found: Any = find_module(module) or importlib.import_module(module)
+    try:
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise TaskLoadError(
+            f"there is no task {qualname} in {module}",
+            hint="it was there when the run started; was it renamed or removed since?",
+        ) from None
+    return found  # type: ignore[no-any-return]  # what is_named has checked
+
+
+def _main_has_file() -> bool:
+    """Whether there is a main script that another process can read."""
+    path = getattr(main_module(), "__file__", None)
+    return path is not None and Path(path).is_file()
+
+
+@functools.lru_cache(maxsize=256)
+def _importable(module: ModuleType) -> bool:
+    """Whether a fresh process with this import path would find this module under its name.
+
+    That the module is in ``sys.modules`` proves nothing: test runners and notebooks put modules
+    there that no import statement could find.
+    """
+    spec = getattr(module, "__spec__", None)
+    path, parent = None, ""
+    for part in canonical(module.__name__).split("."):
+        parent = f"{parent}.{part}" if parent else part
+        found = PathFinder.find_spec(parent, path)
+        if found is None:
+            # Not on the path, but perhaps an installed (editable) package brings its own finder.
+            return spec is not None and _has_own_finder(parent)
+        path = found.submodule_search_locations
+    return spec is None or found.origin == spec.origin
+
+
+def _has_own_finder(name: str) -> bool:
+    """Whether some finder other than the standard ones, set up by the installation, knows it."""
+    standard = {"BuiltinImporter", "FrozenImporter", "PathFinder"}
+    for finder in sys.meta_path:
+        kind = finder if isinstance(finder, type) else type(finder)
+        if kind.__name__ in standard or not kind.__module__.startswith("__editable__"):
+            continue
+        if finder.find_spec(name, None) is not None:
+            return True
+    return False
+
+
+def _by_value(task: "Task[..., Any]") -> bytes:
+    import cloudpickle
+
+    module = sys.modules.get(task.function.__module__)
+    by_value = module is not None and module.__name__ not in (MAIN, LOADED_MAIN)
+    by_value = by_value and module is not None and not _importable(module)
+    registered = by_value and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
+    if registered:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        return bytes(cloudpickle.dumps(task))
+    except Exception as error:
+        raise TaskLoadError(
+            f"the task cannot be sent to a worker: {error}",
+            hint="define it at the top level of a module or script, or make what its function "
+            "refers to picklable",
+            task=task.name,
+        ) from error
+    finally:
+        if registered:
+            cloudpickle.unregister_pickle_by_value(module)

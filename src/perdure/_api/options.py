@@ -1,0 +1,262 @@
+"""Settings of tasks: what users write, and what it means to the scheduler."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+from perdure._core.model import Demand, RetryPolicy, TimeoutPolicy
+from perdure.errors import (
+    ConfigurationError,
+    NonRecoverableError,
+    NotSupportedError,
+    PerdureError,
+    RemoteError,
+)
+
+_SUFFIXES = {
+    "": 1.0,
+    "m": 1e-3,
+    **{s: 1000.0**i for i, s in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    "K": 1000.0,
+    **{s: 1024.0**i for i, s in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}
+_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*")
+
+
+def quantity(option: str, value: object) -> float:
+    """Return a Kubernetes quantity (``2``, ``0.5``, ``"500m"``, ``"1.5Gi"``) as a number.
+
+    Raises:
+        ConfigurationError: It is not one, or it is negative.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
+    if match is None or match[2] not in _SUFFIXES:
+        raise ConfigurationError(
+            f"{option}={value!r} is not a quantity",
+            hint='write a number, or one with a suffix: "500m", "512Mi", "2Gi"',
+        )
+    return float(match[1]) * _SUFFIXES[match[2]]
+
+
+def refuse(option: str, *, hint: str = "leave it out") -> NotSupportedError:
+    """Return the error for an option that is known but not built yet."""
+    return NotSupportedError(f"the option {option} is not supported yet", hint=hint)
+
+
+def seconds(option: str, value: object) -> float | None:
+    """Return a time limit in seconds; ``None`` means no limit.
+
+    Raises:
+        ConfigurationError: It is neither a positive number nor a timedelta.
+    """
+    if value is None:
+        return None
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise ConfigurationError(
+            f"{option}={value!r} is not a time limit",
+            hint="give seconds (> 0) or a timedelta; None means no limit",
+        )
+    return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one attempt of a task needs while it runs.
+
+    Attributes:
+        cpu: Cores: ``1``, ``0.5``, ``"500m"``.
+        memory: Bytes, or a quantity: ``"512Mi"``. ``None``: not declared.
+        gpu: Whole devices.
+        disk: Not supported yet.
+        shm: Not supported yet.
+        custom: Not supported yet.
+    """
+
+    cpu: float | str = 1
+    memory: int | str | None = None
+    gpu: int = 0
+    disk: str | None = None
+    shm: str | None = None
+    custom: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        for option in ("disk", "shm", "custom"):
+            if getattr(self, option):
+                raise refuse(f"Resources({option}=...)")
+        if isinstance(self.cpu, tuple) or isinstance(self.memory, tuple):
+            raise refuse("Resources with (min, max)", hint="give one number")
+        if isinstance(self.gpu, str):
+            raise refuse(f"Resources(gpu={self.gpu!r})", hint="give the number of devices")
+        if isinstance(self.gpu, bool) or not isinstance(self.gpu, int) or self.gpu < 0:
+            raise ConfigurationError(f"gpu={self.gpu!r} is not a number of devices")
+        self.demand()
+
+    def demand(self) -> Demand:
+        """Return the request in plain numbers."""
+        memory = 0 if self.memory is None else round(quantity("memory", self.memory))
+        return Demand(cpu=quantity("cpu", self.cpu), memory=memory, gpu=self.gpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """How long to wait before a retry: ``min(cap, base * factor**n)``, spread by ``jitter``.
+
+    Attributes:
+        base: Seconds (or timedelta) before the first retry.
+        factor: Growth from one retry to the next.
+        cap: Upper bound in seconds (or timedelta).
+        jitter: Fraction (0..1) by which a delay is spread.
+    """
+
+    base: float | timedelta = 0.0
+    factor: float = 2.0
+    cap: float | timedelta = 60.0
+    jitter: float = 0.25
+
+    def __post_init__(self) -> None:
+        if not (_plain(self.base) >= 0 and _plain(self.cap) >= 0):
+            raise ConfigurationError(f"{self}: base and cap cannot be negative")
+        if not (self.factor >= 1 and 0 <= self.jitter <= 1):
+            raise ConfigurationError(f"{self}: factor must be >= 1 and jitter between 0 and 1")
+
+
+def _plain(duration: float | timedelta) -> float:
+    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+
+
+@dataclass(frozen=True, slots=True)
+class RetryStrategy:
+    """How often, how soon and for which errors a failed task is attempted again.
+
+    Attributes:
+        count: Attempts after the first one.
+        backoff: Delays between attempts.
+        on: Exception classes that are worth a retry; all by default. Errors that say they are
+            not (:class:`perdure.errors.NonRecoverableError`, type errors at a call, ...) never are.
+    """
+
+    count: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
+    on: tuple[type[BaseException], ...] | type[BaseException] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
+            raise ConfigurationError(f"retries={self.count!r} is not a number of retries")
+        kinds = self.on if isinstance(self.on, tuple) else (self.on,)
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, BaseException)):
+                raise ConfigurationError(f"on={kind!r} is not an exception class")
+        object.__setattr__(self, "on", kinds)
+
+    @classmethod
+    def of(cls, retries: object) -> "RetryStrategy":
+        """Return what ``retries=`` means: a strategy, a count, or None."""
+        if isinstance(retries, RetryStrategy):
+            return retries
+        return cls(0 if retries is None else retries)  # type: ignore[arg-type]  # checked above
+
+    def policy(self) -> RetryPolicy:
+        """Return the part that the scheduler applies."""
+        wait = self.backoff
+        return RetryPolicy(
+            self.count, _plain(wait.base), wait.factor, _plain(wait.cap), wait.jitter
+        )
+
+    def allows(self, error: BaseException) -> bool:
+        """Return whether this error may be retried."""
+        if isinstance(error, NonRecoverableError):
+            return False
+        # What a RemoteError stands for is a child's failure, not a verdict about retrying.
+        if isinstance(error, PerdureError) and not isinstance(error, RemoteError):
+            retryable = error.retryable
+        else:
+            retryable = True
+        return retryable and (not self.on or isinstance(error, self.on))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """Time limits of a task, in seconds or as timedelta; ``None`` means no limit.
+
+    Attributes:
+        max_runtime: For one attempt, from its start.
+        max_queued_time: For waiting until an attempt starts.
+        deadline: For the action as a whole, retries included.
+    """
+
+    max_runtime: float | timedelta | None = None
+    max_queued_time: float | timedelta | None = None
+    deadline: float | timedelta | None = None
+
+    def __post_init__(self) -> None:
+        self.policy()
+
+    @classmethod
+    def of(cls, timeout: object) -> "Timeout":
+        """Return what ``timeout=`` means: limits, seconds or timedelta of one attempt, or None."""
+        if isinstance(timeout, Timeout):
+            return timeout
+        return cls(seconds("timeout", timeout))
+
+    def policy(self) -> TimeoutPolicy:
+        """Return the limits in plain seconds."""
+        return TimeoutPolicy(
+            seconds("max_runtime", self.max_runtime),
+            seconds("max_queued_time", self.max_queued_time),
+            seconds("deadline", self.deadline),
+        )
+
+
+NOT_BUILT = frozenset({
+    "image", "secrets", "reusable", "queue", "plugin_config", "report", "pod_template",
+    "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
+    "schedule", "priority",
+})  # fmt: skip
+
+TASK_OPTIONS = frozenset({
+    "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs",
+})  # fmt: skip
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse options that are unknown, or known but not built yet (unless falsy: not given).
+
+    Raises:
+        NotSupportedError: The option is known, and not supported yet.
+        ConfigurationError: There is no such option, or its value makes no sense.
+    """
+    for option, value in options.items():
+        if option in NOT_BUILT:
+            if value and (option, value) != ("image", "auto"):
+                raise refuse(option)
+        elif option not in TASK_OPTIONS:
+            close = get_close_matches(option, TASK_OPTIONS, 1)
+            hint = f"did you mean {close[0]}?" if close else f"options: {sorted(TASK_OPTIONS)}"
+            raise ConfigurationError(f"a task has no option {option!r}", hint=hint)
+    if options.get("cache") not in (None, "disable"):
+        raise refuse(f"cache={options['cache']!r}", hint='use cache="disable"')
+    resources = options.get("resources")
+    if resources is not None and not isinstance(resources, Resources):
+        raise ConfigurationError(
+            f"resources={resources!r} is not perdure.Resources",
+            hint='write resources=perdure.Resources(cpu=2, memory="1Gi")',
+        )
+    RetryStrategy.of(options.get("retries"))
+    Timeout.of(options.get("timeout"))
+    _check_env_vars(options.get("env_vars"))
+
+
+def _check_env_vars(env_vars: object) -> None:
+    if env_vars is None:
+        return
+    if not isinstance(env_vars, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, str) for name, value in env_vars.items()
+    ):
+        raise ConfigurationError(f"env_vars={env_vars!r} must map strings to strings")

@@ -1,0 +1,100 @@
+"""The one thread between the authoring API and the attempt that is being executed.
+
+Everything users call (tasks, traces, durable values, ``ctx``) asks here which attempt it runs in.
+The scope lives in a context variable, so that it follows ``asyncio`` tasks and
+``asyncio.to_thread``. A plain ``threading.Thread`` starts with an empty context; since a sync worker
+executes one attempt at a time, that attempt is also known to the whole process.
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from perdure._core.model import Failure, TaskSpec
+from perdure._ports import Blobs
+from perdure._serde import Encoded
+
+if TYPE_CHECKING:
+    from perdure._api.future import Future
+
+
+class Scope(Protocol):
+    """An attempt as the authoring API sees it; implemented by the worker.
+
+    Attributes:
+        run: Name of the run.
+        action: Id of the action.
+        task: Full name of its task.
+        number: 0-based number of the attempt.
+        replay: Whether calls may find recorded outcomes.
+        depth: 0 for the root action.
+        blobs: Where large values live.
+    """
+
+    run: str
+    action: bytes
+    task: str
+    number: int
+    replay: bool
+    depth: int
+    blobs: Blobs
+
+    @property
+    def custom_context(self) -> Mapping[str, Any]:
+        """The run's custom context."""
+
+    def next_id(self, name: str, inputs: bytes) -> bytes:
+        """Take the id of the next call of ``name`` with these inputs (their digest)."""
+
+    def call(self, spec: TaskSpec, inputs: Encoded) -> "Future[Any]":
+        """Ask for a child action."""
+
+    def sleep(self, action: bytes, seconds: float) -> "Future[None]":
+        """Ask for a durable sleep."""
+
+    def lookup(self, action: bytes, name: str) -> "Future[Any]":
+        """Ask for a step's recorded outcome; the future's ``absent`` tells if there is none."""
+
+    def record(
+        self,
+        action: bytes,
+        name: str,
+        inputs: Encoded,
+        outcome: Encoded | Failure,
+        started: float,
+        ended: float,
+    ) -> "Future[Any]":
+        """Record a step that ran in the caller; the future is done once it is committed."""
+
+    def cancel_call(self, action: bytes) -> None:
+        """Cancel a child action and everything below it."""
+
+    def looked_at(self, action: bytes) -> None:
+        """The failure of this child has been seen by user code."""
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """The calling thread waits for children inside this block."""
+
+    def draw(self) -> int:
+        """Return 0, 1, 2, ...: how many derived values this attempt has taken so far."""
+
+
+_current: ContextVar[Scope | None] = ContextVar("perdure_scope", default=None)
+_process_wide: Scope | None = None
+
+
+def current() -> Scope | None:
+    """Return the attempt this code runs in, or None outside any run."""
+    return _current.get() or _process_wide
+
+
+def enter(scope: Scope) -> None:
+    """Make ``scope`` current in this context, for as long as the context lives."""
+    _current.set(scope)
+
+
+def set_process_wide(scope: Scope | None) -> None:
+    """Make ``scope`` what threads without a context of their own find."""
+    global _process_wide
+    _process_wide = scope

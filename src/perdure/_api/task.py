@@ -1,0 +1,261 @@
+"""Tasks: functions whose calls, inside a run, are durable actions.
+
+A task keeps the colour of its function. What a call does depends on where it is made:
+
+===================  ==========================  =====================================
+call                 outside any run             inside a run
+===================  ==========================  =====================================
+``task(...)``        calls the function          ``def``: blocks, returns the value;
+                                                 ``async def``: a submitted ``Future``
+``task.aio(...)``    awaitable of the function   a submitted ``Future``
+``task.submit(...)`` a finished ``Future``       a submitted ``Future``
+``task.forward(.)``  calls the function          calls the function
+===================  ==========================  =====================================
+"""
+
+import asyncio
+import copy
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from perdure import _serde
+from perdure._api import locating
+from perdure._api.binding import Binder
+from perdure._api.future import FinishedFuture, Future, on_loop
+from perdure._api.options import Resources, RetryStrategy, Timeout, check_options
+from perdure._api.scope import Scope, current
+from perdure._core.model import TaskSpec
+from perdure.errors import (
+    ConfigurationError,
+    ExecutionError,
+    NestingTooDeepError,
+    SerializationError,
+    SyncTaskCallInAsyncContextError,
+)
+
+if TYPE_CHECKING:
+    from perdure._api.environment import TaskEnvironment
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+MAX_DEPTH = 100
+"""Levels of tasks calling tasks."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a task is executed: its environment, its decorator and its overrides, merged."""
+
+    resources: Resources = field(default_factory=Resources)
+    retries: RetryStrategy = field(default_factory=RetryStrategy)
+    timeout: Timeout = field(default_factory=Timeout)
+    env_vars: tuple[tuple[str, str], ...] = ()
+
+    def changed(self, options: dict[str, Any]) -> "Settings":
+        """Return these settings with ``options`` applied; None means the default."""
+        return Settings(
+            (options["resources"] or Resources()) if "resources" in options else self.resources,
+            RetryStrategy.of(options["retries"]) if "retries" in options else self.retries,
+            Timeout.of(options["timeout"]) if "timeout" in options else self.timeout,
+            tuple(sorted((options["env_vars"] or {}).items()))
+            if "env_vars" in options
+            else self.env_vars,
+        )
+
+
+class Task(Generic[P, R]):
+    """A function with execution settings, made by ``TaskEnvironment.task``.
+
+    Attributes:
+        name: Full name, ``<environment>.<function>``.
+        env: The environment it belongs to.
+        function: The plain function.
+        settings: How it is executed.
+        is_async: Whether the function is ``async def``.
+    """
+
+    def __init__(
+        self, function: Callable[P, R], env: "TaskEnvironment", name: str, settings: Settings
+    ) -> None:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"task {name} is a generator",
+                hint="return a list, or journal a generator's items with perdure.trace",
+            )
+        if not callable(function):
+            raise ConfigurationError(f"{function!r} is not a function")
+        functools.update_wrapper(self, function)
+        self.name = name
+        self.env = env
+        self.function = function
+        self.settings = settings
+        self.is_async = inspect.iscoroutinefunction(function)
+        self._overridden = False
+        self._spec: TaskSpec | None = None
+        self._binder: Binder | None = None
+
+    # --- calling ----------------------------------------------------------------------------------
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        scope = current()
+        if scope is None:
+            return self.function(*args, **kwargs)
+        if self.is_async:
+            return self._submit(scope, args, kwargs)  # type: ignore[return-value]  # awaitable of R
+        if on_loop():
+            raise SyncTaskCallInAsyncContextError(
+                "calling a def task here would block the event loop",
+                hint=f"write: await {self.__name__}.aio(...)",
+                task=self.name,
+            )
+        return self._submit(scope, args, kwargs).result()  # type: ignore[no-any-return]
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Any]:
+        """Call the task from async code: an awaitable of its result."""
+        scope = current()
+        if scope is not None:
+            return self._submit(scope, args, kwargs)
+        if self.is_async:
+            return self.function(*args, **kwargs)  # type: ignore[return-value]  # a coroutine
+        return self._call_later(*args, **kwargs)
+
+    async def _call_later(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.function(*args, **kwargs)
+
+    def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
+        """Start a call and return its future, in sync and in async code."""
+        scope = current()
+        if scope is not None:
+            return self._submit(scope, args, kwargs)
+        call = functools.partial(self.function, *args, **kwargs)
+        if not self.is_async:
+            return FinishedFuture(self.name, call)
+        if on_loop():
+            # Cannot be finished yet without blocking; an asyncio task behaves alike where it counts.
+            return asyncio.ensure_future(call())  # type: ignore[return-value,arg-type]
+        return FinishedFuture(self.name, lambda: asyncio.run(call()))  # type: ignore[arg-type]
+
+    def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function, here and now; never an action of its own."""
+        return self.function(*args, **kwargs)
+
+    def _submit(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future[Any]:
+        if scope.depth >= MAX_DEPTH:
+            raise NestingTooDeepError(
+                f"tasks call tasks {MAX_DEPTH} levels deep",
+                hint="a recursion without end? otherwise write it as a loop or with perdure.map",
+                run=scope.run,
+                task=self.name,
+            )
+        values = (self._binder or self.binder()).bind(args, kwargs)
+        try:
+            inputs = _serde.dumps(values, scope.blobs)
+        except SerializationError as error:
+            error.task = error.task or self.name
+            raise
+        return scope.call(self._spec or self.spec(), inputs)
+
+    # --- what workers and runs need ---------------------------------------------------------------
+
+    @property
+    def signature(self) -> inspect.Signature:
+        """The signature of the function."""
+        return self.binder().signature
+
+    def binder(self) -> Binder:
+        """Return the compiled signature."""
+        if self._binder is None:
+            self._binder = Binder(self.name, self.function)
+        return self._binder
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the inputs of a call: ``{parameter: value}``, checked, defaults applied.
+
+        Raises:
+            TypeCheckError: An argument is missing, unexpected or does not fit its type hint.
+        """
+        return self.binder().bind(args, kwargs)
+
+    def spec(self) -> TaskSpec:
+        """Return everything that decides how the task is executed."""
+        if self._spec is None:
+            from perdure._bundle import fingerprint
+
+            settings = self.settings
+            self._spec = TaskSpec(
+                name=self.name,
+                loader=locating.loader_of(self),
+                is_async=self.is_async,
+                code=fingerprint(self.function),
+                demand=settings.resources.demand(),
+                retry=settings.retries.policy(),
+                timeout=settings.timeout.policy(),
+                env_vars=settings.env_vars,
+            )
+        return self._spec
+
+    def override(self, **options: Any) -> "Task[P, R]":
+        """Return this task with other settings; falsy values count, None means the default.
+
+        Args:
+            **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
+                ``short_name``.
+
+        Raises:
+            ConfigurationError: There is no such option, or its value makes no sense.
+            NotSupportedError: The option is not built yet.
+        """
+        check_options(options)
+        view = copy.copy(self)
+        view.settings = self.settings.changed(options)
+        view._overridden = True
+        view._spec = None
+        return view
+
+    # --- identity and pickling --------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<{'async ' if self.is_async else ''}task {self.name}>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> "Task[P, R]":
+        if instance is not None:
+            raise ConfigurationError(
+                f"task {self.name} is a method",
+                hint="make it a function (or a staticmethod) and pass the object as an argument",
+            )
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if not locating.is_named(self):
+            return super().__reduce_ex__(protocol)
+        settings = self.settings if self._overridden else None
+        module = locating.canonical(self.function.__module__)
+        return _restore, (module, self.function.__qualname__, settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What is derived is derived again; compiled checks do not pickle.
+        return self.__dict__ | {"_spec": None, "_binder": None}
+
+
+def _restore(module: str, qualname: str, settings: Settings | None) -> Task[..., Any]:
+    task = locating.find_task(module, qualname)
+    if settings is None:
+        return task
+    view = copy.copy(task)
+    view.settings, view._overridden, view._spec = settings, True, None
+    return view
+
+
+def closed(scope: Scope) -> ExecutionError:
+    """Return the error for a call from an attempt that has ended."""
+    return ExecutionError(
+        "a call was made after the calling action had ended",
+        hint="wait for the threads and asyncio tasks a task starts before it returns",
+        run=scope.run,
+        action=scope.action.hex(),
+        task=scope.task,
+    )

@@ -1,0 +1,244 @@
+"""Executes ``async def`` tasks on one event loop, on the main thread.
+
+Theory of operation
+-------------------
+Assigned attempts wait in a FIFO. An attempt is *active* while it has no outstanding call: it
+computes, or waits for something only it knows about. One that has called children is waiting for
+them, costs nothing, and lets the next one start; the controller, which sees the same calls,
+reckons in the same way, so nothing has to be said about it. The next attempt starts when none is
+active.
+
+Each attempt is one ``asyncio.Task`` with a context of its own, in which its scope is set. From
+Python 3.12 on the task starts eagerly: one that never waits is done without a turn of the loop.
+Everything the task's coroutine raises is caught inside it, ``SystemExit`` included, so that nothing
+a task does ends the loop.
+
+Messages made in one turn of the loop leave in one frame. Only results may wait longer, up to a
+millisecond, while quick attempts are queued behind them.
+"""
+
+import asyncio
+import contextlib
+import sys
+import threading
+import time
+from collections import deque
+from contextlib import AbstractContextManager
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, cast
+
+from perdure._api import scope
+from perdure._api.future import Future, TaskFactory
+from perdure._api.task import Task
+from perdure._core.model import Failure
+from perdure._serde import Encoded
+from perdure._wire.framing import decode_to_worker, encode
+from perdure._worker import logs
+from perdure._worker.attempt import OWN_CODE, Attempt, stopped
+from perdure._worker.death import die
+from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, Pace, Session
+
+if TYPE_CHECKING:
+    from perdure._worker.main import Link
+
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+_NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
+
+
+def run(link: "Link") -> None:
+    """Execute attempts until the controller says Stop; if the connection is lost, die."""
+    executor = AsyncExecutor(link)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_until_complete(executor.connect(link))
+        while not executor.stopped:
+            # An asyncio task of user code may raise these right through the loop.
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                loop.run_forever()
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
+class AsyncExecutor(Session, asyncio.Protocol):
+    """Runs attempts on the current event loop.
+
+    Attributes:
+        stopped: The controller has said Stop.
+    """
+
+    def __init__(self, link: "Link") -> None:
+        super().__init__(link)
+        self.stopped = False
+        self._thread = threading.get_ident()
+        self._queue: deque[Attempt] = deque()
+        self._active = 0
+        self._pumping = False
+        self._pace = Pace()
+        self._flush_due = False
+        self._gathering = False
+        self._gathered_since = 0.0
+
+    async def connect(self, link: "Link") -> None:
+        """Read and write the socket on the running loop from now on."""
+        self._loop = loop = asyncio.get_running_loop()
+        loop.set_task_factory(TaskFactory())
+        self._first = link.messages
+        await loop.create_connection(lambda: self, sock=self._sock)
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Act on what arrived with Welcome, before anything else can arrive."""
+        self._transport = cast("asyncio.Transport", transport)
+        self.receive(self._first)
+        self._pump()
+
+    def data_received(self, data: bytes) -> None:
+        """Act on what arrived, then start what can start."""
+        for body in self._reader.feed(data):
+            self.receive(decode_to_worker(body))
+        self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is there to work for."""
+        if not self.stopped:
+            die()
+
+    def posted(self) -> None:
+        """Send at the end of this turn of the loop."""
+        if threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self.flush)
+        elif not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what has been gathered."""
+        self._flush_due = self._gathering = False
+        with self.lock:
+            messages, self.messages = self.messages, []
+        if messages:
+            self._transport.write(encode(messages))
+        self._pump()
+
+    def _posted_result(self) -> None:
+        """Let a result wait for others, but not long."""
+        now = time.perf_counter()
+        if not self._queue or len(self.messages) >= FLUSH_MESSAGES:
+            self.posted()
+        elif not self._gathering:
+            self._gathering, self._gathered_since = True, now
+            self._loop.call_later(FLUSH_SECONDS, self.flush)
+        elif now - self._gathered_since > FLUSH_SECONDS:
+            self.posted()
+
+    # --- starting and stopping --------------------------------------------------------------------
+
+    def assigned(self, attempt: Attempt) -> None:
+        """Queue an attempt; the end of the frame starts what can start."""
+        self._queue.append(attempt)
+
+    def revoke(self, handles: frozenset[int]) -> None:
+        """Give back those attempts that have not started."""
+        returned = [attempt for attempt in self._queue if attempt.handle in handles]
+        self._queue = deque(a for a in self._queue if a.handle not in handles)
+        with self.lock:
+            self.give_back(returned)
+        self.posted()
+
+    def cancel(self, handle: int, reason: str) -> None:
+        """Cancel the asyncio task of an attempt; one that has not started just ends."""
+        attempt = self.attempts.get(handle)
+        if attempt is not None:
+            attempt.cancelled_for = reason
+            attempt.runner.cancel()
+            return
+        for attempt in self._queue:
+            if attempt.handle == handle:
+                self._queue.remove(attempt)
+                with self.lock:
+                    attempt.finish(stopped(reason), ())
+                self.posted()
+                return
+
+    def stop(self) -> None:
+        """End the loop."""
+        self.flush()
+        self.stopped = True
+        self._loop.stop()
+
+    def _pump(self) -> None:
+        """Start queued attempts while none is active, without keeping the loop from its work."""
+        if self._pumping:
+            return
+        self._pumping = True
+        until = time.perf_counter() + FLUSH_SECONDS
+        while self._queue and self._active < 1:
+            if time.perf_counter() > until:
+                self._loop.call_soon(self._pump)
+                break
+            attempt = self._queue.popleft()
+            if self.messages and not self._pace.quick(attempt.task_number):
+                self._send_now()
+            self._start(attempt)
+        self._pumping = False
+
+    def _send_now(self) -> None:
+        with self.lock:
+            messages, self.messages = self.messages, []
+        self._transport.write(encode(messages))
+
+    def _start(self, attempt: Attempt) -> None:
+        self._active += 1
+        self.attempts[attempt.handle] = attempt
+        self.logs.begin(attempt.handle)
+        attempt.begin()
+        attempt.runner = asyncio.Task(
+            self._execute(attempt), loop=self._loop, context=copy_context(), **_EAGER
+        )
+
+    # --- executing --------------------------------------------------------------------------------
+
+    async def _execute(self, attempt: Attempt) -> None:
+        scope.enter(attempt)
+        logs.current.set(attempt.handle)
+        task: Task[..., Any] | None = None
+        outcome: Encoded | Failure
+        try:
+            task, args, kwargs = attempt.prepare()
+            result = await task.function(*args, **kwargs)
+            if isinstance(result, Future):
+                result = await result
+            outcome = attempt.succeeded(task, result)
+        except BaseException as error:  # whatever it is, it is the outcome of the attempt
+            outcome = attempt.failed(error, task)
+        self._end(attempt, outcome)
+
+    def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
+        with self.lock:
+            if not attempt.calls:
+                self._active -= 1
+            seconds = attempt.finish(outcome, self.logs.end(attempt.handle))
+            del self.attempts[attempt.handle]
+        self._pace.ended(attempt.task_number, seconds)
+        self._posted_result()
+        self._pump()
+
+    def opened(self, attempt: Attempt, future: Future[Any]) -> None:
+        """With its first outstanding call an attempt stops being active."""
+        if len(attempt.calls) == 1:
+            self._active -= 1
+
+    def closed(self, attempt: Attempt, future: Future[Any]) -> None:
+        """With its last outstanding call resolved an attempt is active again."""
+        if not attempt.calls:
+            self._active += 1
+
+    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
+        """Nothing to do: outstanding calls say it all."""
+        return _NOTHING
+
+
+OWN_CODE.add(AsyncExecutor._execute.__code__)  # noqa: SLF001  # to leave it out of tracebacks

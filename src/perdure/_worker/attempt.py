@@ -1,0 +1,307 @@
+"""An attempt in progress: the books of its calls, and how it ends.
+
+The books: ``calls`` holds the futures of child actions and durable sleeps that have no outcome
+yet, ``steps`` those of lookups and records. Both shrink as outcomes arrive, so a parent that makes
+a million calls holds only those in flight. Failures stay listed until user code has looked at them.
+"""
+
+import time
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from perdure import _serde
+from perdure._api.future import Future, make_future
+from perdure._api.grouping import current_group
+from perdure._api.occurrence import Occurrences
+from perdure._api.task import Task, closed
+from perdure._core.ids import action_id
+from perdure._core.model import Failure, LogSpan, TaskSpec
+from perdure._serde import Encoded
+from perdure._wire.messages import Assign, Call, CancelCall, Done, Event, Lookup, Record, Sleep
+from perdure.errors import CancelledError as PerdureCancelledError
+from perdure.errors import PerdureError, SerializationError, TaskTimeoutError
+
+if TYPE_CHECKING:
+    from perdure._worker.session import Session
+
+
+class Attempt:
+    """One attempt; implements :class:`perdure._api.scope.Scope`.
+
+    Attributes:
+        handle: Its number on this connection.
+        number: 0-based number of the attempt, as users see it.
+        calls: Futures of children and sleeps without an outcome, by action id.
+        cancelled_for: ``cancelled`` or ``timeout`` once it has been told to stop, else "".
+        runner: What executes it in an async worker.
+    """
+
+    __slots__ = (
+        "_assign", "_draws", "_failed", "_occurrences", "_open", "_session", "_started",
+        "_started_at", "action", "blobs", "calls", "cancelled_for", "depth", "handle", "number",
+        "replay", "run", "runner", "steps", "task",
+    )  # fmt: skip
+
+    def __init__(self, assign: Assign, task: str, session: "Session") -> None:
+        self._assign = assign
+        self._session = session
+        self._occurrences = Occurrences()
+        self._failed: dict[bytes, str] = {}
+        self._draws = 0
+        self._open = True
+        self._started = self._started_at = 0.0
+        self.run = assign.run
+        self.action = assign.id
+        self.task = task
+        self.number = assign.number
+        self.replay = assign.replay
+        self.depth = assign.depth
+        self.handle = assign.attempt
+        self.blobs = session.blobs
+        self.calls: dict[bytes, Future[Any]] = {}
+        self.steps: dict[bytes, Future[Any]] = {}
+        self.cancelled_for = ""
+        self.runner: Any = None
+
+    @property
+    def task_number(self) -> int:
+        """Number under which the controller introduced the task."""
+        return self._assign.task
+
+    # --- executing --------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Take the time."""
+        self._started_at = time.time()
+        self._started = time.perf_counter()
+
+    def prepare(self) -> tuple[Task[..., Any], list[Any], Mapping[str, Any]]:
+        """Return the task and the arguments to call its function with.
+
+        Raises:
+            TaskLoadError: The task cannot be imported.
+            SerializationError: An input cannot be decoded.
+            TypeCheckError: The value of a future does not fit its parameter.
+        """
+        assign = self._assign
+        task = self._session.load(assign.task)
+        binder = task.binder()
+        inputs = _serde.loads(assign.inputs, self.blobs, assign.values)
+        if assign.values:
+            inputs = {name: binder.check_input(name, value) for name, value in inputs.items()}
+        return task, *binder.arguments(inputs)
+
+    def succeeded(self, task: Task[..., Any], result: Any) -> Encoded:
+        """Return the result, checked and encoded.
+
+        Raises:
+            TypeCheckError: It does not fit the return annotation.
+            SerializationError: It cannot be encoded, or holds a future.
+        """
+        try:
+            encoded = _serde.dumps(task.binder().check_result(result), self.blobs)
+        except SerializationError as error:
+            error.message = f"the result of {self.task} cannot be stored: {error.message}"
+            raise
+        if encoded.needs:
+            raise SerializationError(
+                f"the result of {self.task} holds a future",
+                hint="await it (or take its .result()) before returning",
+            )
+        return encoded
+
+    def failed(self, error: BaseException, task: Task[..., Any] | None) -> Failure:
+        """Return what ended the attempt; ``task`` is None if it could not be loaded."""
+        drop_own_frames(error)
+        if self.cancelled_for:
+            return stopped(self.cancelled_for, error)
+        if isinstance(error, PerdureError) and not (error.run or error.action):
+            error.run, error.action = self.run, self.action.hex()
+            error.task = error.task or self.task
+        retryable = task is not None and task.settings.retries.allows(error)
+        return _serde.dump_error(error, self.blobs, retryable=retryable)
+
+    def finish(self, outcome: Encoded | Failure, log: tuple[LogSpan, ...]) -> float:
+        """Close the books and post how it ended; return the seconds it took. Needs the lock."""
+        seconds = time.perf_counter() - self._started if self._started else 0.0
+        self._open = False
+        if self.calls or self._failed:
+            self._tell_leftovers(isinstance(outcome, Encoded))
+        value, blobs = (outcome.data, outcome.blobs) if isinstance(outcome, Encoded) else (None, ())
+        failure = outcome if isinstance(outcome, Failure) else None
+        unfinished = tuple(self.calls) if self.calls else ()
+        self._session.messages.append(
+            Done(self.handle, value, failure, seconds, self._started_at, log, blobs, unfinished)
+        )
+        return seconds
+
+    def _tell_leftovers(self, succeeded: bool) -> None:
+        # A parent that fails leaves children behind as a matter of course.
+        if self.calls and succeeded:
+            names = Counter(future.task for future in self.calls.values())
+            self._warn(f"ended before its calls did; they are cancelled: {listed(names)}")
+        if self._failed:
+            names = Counter(self._failed.values())
+            self._warn(f"ended without looking at the failure of: {listed(names)}")
+
+    def _warn(self, text: str) -> None:
+        self._session.messages.append(Event(self.handle, "warning", f"{self.task} {text}"))
+
+    # --- the Scope --------------------------------------------------------------------------------
+
+    @property
+    def custom_context(self) -> Mapping[str, Any]:
+        """The run's custom context."""
+        if not self._assign.context:
+            return {}
+        return _serde.loads(self._assign.context, self.blobs)  # type: ignore[no-any-return]
+
+    def next_id(self, name: str, inputs: bytes) -> bytes:
+        """Take the id of the next call of ``name`` with these inputs (their digest)."""
+        with self._session.lock:
+            return self._next_id(name, inputs)
+
+    def _next_id(self, name: str, inputs: bytes) -> bytes:
+        if not self._open:
+            raise closed(self)
+        return action_id(self.action, name, inputs, self._occurrences.take(name, inputs))
+
+    def call(self, spec: TaskSpec, inputs: Encoded) -> Future[Any]:
+        """Ask for a child action."""
+        session = self._session
+        with session.lock:
+            action = self._next_id(spec.name, inputs.digest)
+            future = make_future(self, action, spec.name)
+            number = session.number(spec)
+            self.calls[action] = future
+            session.messages.append(
+                Call(
+                    self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
+                    current_group(),
+                )
+            )  # fmt: skip
+            session.opened(self, future)
+        session.posted()
+        return future
+
+    def sleep(self, action: bytes, seconds: float) -> Future[None]:
+        """Ask for a durable sleep."""
+        future = make_future(self, action, "durable.sleep")
+        with self._session.lock:
+            self._check_open()
+            self.calls[action] = future
+            self._session.messages.append(Sleep(self.handle, action, seconds, current_group()))
+            self._session.opened(self, future)
+        self._session.posted()
+        return future
+
+    def lookup(self, action: bytes, name: str) -> Future[Any]:
+        """Ask for a step's recorded outcome."""
+        return self._step(Lookup(self.handle, action), name)
+
+    def record(
+        self,
+        action: bytes,
+        name: str,
+        inputs: Encoded,
+        outcome: Encoded | Failure,
+        started: float,
+        ended: float,
+    ) -> Future[Any]:
+        """Record a step that ran in the caller."""
+        blobs = inputs.blobs
+        value = failure = None
+        if isinstance(outcome, Encoded):
+            value, blobs = outcome.data, (*blobs, *outcome.blobs)
+        else:
+            failure = outcome
+        return self._step(
+            Record(
+                self.handle, action, name, inputs.data, value, failure, started, ended, blobs,
+                current_group(),
+            ),
+            name,
+        )  # fmt: skip
+
+    def _step(self, message: Lookup | Record, name: str) -> Future[Any]:
+        future = make_future(self, message.id, name)
+        with self._session.lock:
+            self._check_open()
+            self.steps[message.id] = future
+            self._session.messages.append(message)
+        self._session.posted()
+        return future
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise closed(self)
+
+    def close(self, action: bytes, has_failed: bool) -> Future[Any] | None:
+        """The outcome of a call or step has arrived: return its future. Needs the lock."""
+        future = self.calls.pop(action, None)
+        if future is None:
+            return self.steps.pop(action, None)
+        if has_failed:
+            self._failed[action] = future.task
+        self._session.closed(self, future)
+        return future
+
+    def cancel_call(self, action: bytes) -> None:
+        """Cancel a child action and everything below it."""
+        with self._session.lock:
+            future = self.calls.pop(action, None)
+            if future is None or not self._open:
+                return
+            self._session.messages.append(CancelCall(self.handle, action))
+            self._session.closed(self, future)
+        self._session.posted()
+
+    def looked_at(self, action: bytes) -> None:
+        """The failure of this child has been seen by user code."""
+        self._failed.pop(action, None)
+
+    def waiting(self) -> AbstractContextManager[None]:
+        """A thread waits for children inside this block."""
+        return self._session.waiting(self)
+
+    def draw(self) -> int:
+        """Return how many derived values this attempt has taken so far, and count one more."""
+        with self._session.lock:
+            self._draws += 1
+            return self._draws - 1
+
+
+def stopped(reason: str, error: BaseException | None = None) -> Failure:
+    """Return the failure of an attempt that was told to stop."""
+    kind = TaskTimeoutError if reason == "timeout" else PerdureCancelledError
+    text = "".join(traceback.format_exception(error)) if error is not None else ""
+    return Failure(
+        type=f"{kind.__module__}.{kind.__qualname__}",
+        message="the attempt ran out of time" if reason == "timeout" else "cancelled",
+        traceback=text,
+        code=kind.code,
+        retryable=kind.retryable,
+    )
+
+
+OWN_CODE: set[CodeType] = set()
+"""Code of the executors' functions that call user code: no use in a user's traceback."""
+
+
+def drop_own_frames(error: BaseException) -> None:
+    """Let the traceback begin in user code."""
+    top = error.__traceback__
+    while top is not None and top.tb_next is not None and top.tb_frame.f_code in OWN_CODE:
+        top = top.tb_next
+    error.__traceback__ = top
+
+
+def listed(names: "Counter[str]", limit: int = 5) -> str:
+    """Return counted names for people: ``flights.clean (3), flights.fit``."""
+    parts = [name if n == 1 else f"{name} ({n})" for name, n in names.most_common(limit)]
+    more = len(names) - limit
+    return ", ".join(parts) + (f" and {more} more tasks" if more > 0 else "")

@@ -1,0 +1,176 @@
+"""A worker's end of the connection, common to both executors.
+
+Messages are gathered and leave together in frames; *when* is the executors' business, because they
+know whether more is to come. What arrives is dispatched to the attempts and, for everything that is
+about starting and stopping them, to the executor.
+"""
+
+import socket
+import threading
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perdure._api.future import Future
+from perdure._api.task import Task
+from perdure._blobs.local import LocalBlobs
+from perdure._core.model import Failure, TaskSpec
+from perdure._wire.messages import (
+    Absent,
+    Assign,
+    Cancel,
+    Define,
+    Message,
+    Resolved,
+    Returned,
+    Revoke,
+    Stop,
+    ToWorker,
+)
+from perdure._worker.attempt import Attempt
+from perdure._worker.loader import load_task
+
+if TYPE_CHECKING:
+    from perdure._worker.main import Link
+
+RECEIVE_BYTES = 1 << 18
+FLUSH_SECONDS = 0.001
+"""How long results may be gathered while there is more to execute."""
+
+FLUSH_MESSAGES = 64
+SLOW_SECONDS = 0.0003
+"""Before an attempt that may take longer than this, the results of earlier ones are sent."""
+
+
+class Session(ABC):
+    """The connection, the tasks it has introduced, and the attempts in progress.
+
+    Attributes:
+        lock: Guards messages, attempts and their books; never held while user code runs.
+        messages: Gathered, not sent yet, in order.
+        attempts: Those that have started, by handle.
+        blobs: Where large values live.
+    """
+
+    def __init__(self, link: "Link") -> None:
+        self.lock = threading.Lock()
+        self.messages: list[Message] = []
+        self.attempts: dict[int, Attempt] = {}
+        self.blobs = LocalBlobs(Path(link.welcome.blobs))
+        self.logs = link.logs
+        self._sock: socket.socket = link.sock
+        self._reader = link.reader
+        self._bundle = link.welcome.bundle
+        self._numbers: dict[TaskSpec, int] = {}
+        self._specs: dict[int, TaskSpec] = {}
+        self._tasks: dict[int, Task[..., Any]] = {}
+
+    # --- tasks ------------------------------------------------------------------------------------
+
+    def number(self, spec: TaskSpec) -> int:
+        """Return the number of a task, introducing it first if need be. Needs the lock."""
+        number = self._numbers.get(spec)
+        if number is None:
+            number = self._numbers[spec] = len(self._numbers) + 1
+            self.messages.append(Define(number, spec))
+        return number
+
+    def load(self, number: int) -> Task[..., Any]:
+        """Return the task that the controller introduced as ``number``.
+
+        Raises:
+            TaskLoadError: It cannot be imported.
+        """
+        task = self._tasks.get(number)
+        if task is None:
+            task = load_task(self._specs[number].loader, self._bundle)
+            self._tasks[number] = task
+        return task
+
+    # --- what arrives -----------------------------------------------------------------------------
+
+    def receive(self, messages: list[ToWorker]) -> None:
+        """Act on the messages of a frame, in order."""
+        for message in messages:
+            if type(message) is Resolved:
+                self._resolve(message.parent, message.id, message.value, message.failure)
+            elif type(message) is Assign:
+                self.assigned(Attempt(message, self._specs[message.task].name, self))
+            elif type(message) is Absent:
+                self._resolve(message.parent, message.id, None, None)
+            elif type(message) is Define:
+                self._specs[message.task] = message.spec
+            elif type(message) is Revoke:
+                self.revoke(frozenset(message.attempts))
+            elif type(message) is Cancel:
+                self.cancel(message.attempt, message.reason)
+            elif type(message) is Stop:
+                self.stop()
+
+    def _resolve(
+        self, handle: int, action: bytes, value: bytes | None, failure: Failure | None
+    ) -> None:
+        attempt = self.attempts.get(handle)
+        if attempt is None:
+            return  # it ended without waiting for this
+        with self.lock:
+            future = attempt.close(action, failure is not None)
+        if future is not None:
+            future.settle(value, failure)
+
+    @abstractmethod
+    def assigned(self, attempt: Attempt) -> None:
+        """Take an attempt for execution, after those taken before."""
+
+    @abstractmethod
+    def revoke(self, handles: frozenset[int]) -> None:
+        """Give back those attempts that have not started."""
+
+    @abstractmethod
+    def cancel(self, handle: int, reason: str) -> None:
+        """Stop an attempt, started or not."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End the worker; nothing is running."""
+
+    # --- what leaves ------------------------------------------------------------------------------
+
+    @abstractmethod
+    def posted(self) -> None:
+        """Messages have been added that should leave soon. Called without the lock."""
+
+    def give_back(self, attempts: list[Attempt]) -> None:
+        """Say that these attempts were not started. Needs the lock."""
+        if attempts:
+            self.messages.append(Returned(tuple(attempt.handle for attempt in attempts)))
+
+    # --- what attempts tell -----------------------------------------------------------------------
+
+    @abstractmethod
+    def opened(self, attempt: Attempt, future: Future[Any]) -> None:
+        """The attempt made a call. Needs the lock."""
+
+    @abstractmethod
+    def closed(self, attempt: Attempt, future: Future[Any]) -> None:
+        """A call of the attempt has its outcome or was cancelled. Needs the lock."""
+
+    @abstractmethod
+    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
+        """A thread of the attempt waits for children inside this block."""
+
+
+class Pace:
+    """Average durations by task, to tell whether results may wait for the next attempt."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[int, float] = {}
+
+    def ended(self, task: int, seconds: float) -> None:
+        """An attempt of the task (by number) took that long."""
+        self._seconds[task] = 0.8 * self._seconds.get(task, seconds) + 0.2 * seconds
+
+    def quick(self, task: int) -> bool:
+        """Whether the next attempt of the task will most likely end at once."""
+        return self._seconds.get(task, 1.0) < SLOW_SECONDS

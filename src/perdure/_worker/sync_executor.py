@@ -1,0 +1,337 @@
+"""Executes ``def`` tasks one at a time, on the main thread.
+
+Theory of operation
+-------------------
+Three threads share the books of :class:`Session`:
+
+- the *main thread* takes attempts from the FIFO and executes them, so that signals, CUDA and
+  matplotlib behave as in a script;
+- the *reader* takes frames from the socket, settles futures, queues what is assigned;
+- the *flusher* sends what nobody else has sent for a few milliseconds. It is woken only when there
+  is something to send for the first time after it slept.
+
+**Waiting.** When a thread of the attempt waits for a child, nothing may be stuck behind it in the
+queue, least of all that child: the queue is handed back, and ``Blocked`` is said, in the frame that
+carries the call. What is assigned before the controller has learned that is handed back, too. The
+going on is not worth a frame of its own: ``Unblocked`` is put in front of the next one (the
+flusher sees to it that there is one soon), and a parent that calls one child after the other says
+neither in between. Futures of an event loop that user code runs inside a task have no blocking
+call to observe; they count as waited for from the call to the outcome.
+
+**Results.** Those of quick attempts are gathered and leave when the queue is empty, after a
+millisecond, or when there are many; never later than before an attempt that may be slow.
+
+**Cancelling** is a real signal to the main thread, which interrupts ``time.sleep`` and reads. Its
+handler raises :class:`AttemptCancelled` if user code of that very attempt is what it interrupted.
+If it hit the worker's own code, where raising would corrupt the books, nothing happens and the
+signal is sent again a moment later.
+"""
+
+import signal
+import threading
+import time
+from collections import deque
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any
+
+from perdure._api import scope
+from perdure._api.future import Future, LoopFuture
+from perdure._api.task import Task
+from perdure._core.model import Failure
+from perdure._serde import Encoded
+from perdure._wire.framing import decode_to_worker, encode
+from perdure._wire.messages import Blocked, Unblocked
+from perdure._worker import logs
+from perdure._worker.attempt import OWN_CODE, Attempt, stopped
+from perdure._worker.death import die
+from perdure._worker.session import (
+    FLUSH_MESSAGES,
+    FLUSH_SECONDS,
+    RECEIVE_BYTES,
+    Pace,
+    Session,
+)
+
+if TYPE_CHECKING:
+    from perdure._worker.main import Link
+
+_FLUSHER_SECONDS = 0.002
+_SIGNAL_SECONDS = 0.002
+_SIGNAL = signal.SIGUSR1
+_OWN_PACKAGE = "perdure._worker"
+
+
+class AttemptCancelled(BaseException):  # user code sees it; it is no error
+    """The attempt was cancelled or ran out of time. Let it pass; clean up in ``finally``."""
+
+
+def run(link: "Link") -> None:
+    """Execute attempts until the controller says Stop; if the connection is lost, die."""
+    executor = SyncExecutor(link)
+    signal.signal(_SIGNAL, executor.interrupt)
+    executor.start(link)
+    executor.serve()
+
+
+class SyncExecutor(Session):
+    """Runs attempts on the thread that calls :meth:`serve`, which must be the main thread."""
+
+    def __init__(self, link: "Link") -> None:
+        super().__init__(link)
+        self._main = threading.get_ident()
+        self._queue: deque[Attempt] = deque()
+        self._arrived = threading.Condition(self.lock)
+        self._stopped = False
+        self._current: Attempt | None = None
+        self._waiters = 0
+        self._told_blocked = False
+        self._pace = Pace()
+        self._gathered_since = 0.0
+        self._sending = threading.Lock()
+        self._armed = False
+        self._alarm = threading.Semaphore(0)
+        self._interruption = AttemptCancelled
+
+    def start(self, link: "Link") -> None:
+        """Start the reader and the flusher."""
+        for target in (self._flush_later, lambda: self._read(link)):
+            threading.Thread(target=target, name="perdure", daemon=True).start()
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def _read(self, link: "Link") -> None:
+        self.receive(link.messages)
+        while not self._stopped:
+            try:
+                data = self._sock.recv(RECEIVE_BYTES)
+            except OSError:
+                data = b""
+            if not data:
+                die()
+            for body in self._reader.feed(data):
+                self.receive(decode_to_worker(body))
+
+    def posted(self) -> None:
+        """Have the flusher send it, unless somebody does before."""
+        with self.lock:
+            if self._armed:
+                return
+            self._armed = True
+        self._alarm.release()
+
+    def flush(self) -> None:
+        """Send what has been gathered, and where the attempt stands if that has changed."""
+        with self._sending:
+            with self.lock:
+                self._tell_state()
+                messages, self.messages = self.messages, []
+            if messages:
+                self._send(encode(messages))
+
+    def _send(self, frame: bytearray) -> None:
+        try:
+            self._sock.sendall(frame)
+        except OSError:
+            die()
+
+    def _flush_later(self) -> None:
+        while True:
+            self._alarm.acquire()
+            time.sleep(_FLUSHER_SECONDS)
+            self._armed = False
+            self.flush()
+
+    def _tell_state(self) -> None:
+        waits = self._waiters > 0
+        if waits == self._told_blocked or self._current is None:
+            return
+        if waits:
+            self.messages.append(Blocked(self._current.handle))
+        else:
+            self.messages.insert(0, Unblocked(self._current.handle))
+        self._told_blocked = waits
+
+    # --- the queue --------------------------------------------------------------------------------
+
+    def assigned(self, attempt: Attempt) -> None:
+        """Queue an attempt, or hand it back if nothing can start here soon."""
+        with self.lock:
+            if self._waiters == 0 and not self._told_blocked:
+                self._queue.append(attempt)
+                self._arrived.notify()
+                return
+            self.give_back([attempt])
+        self.flush()
+
+    def revoke(self, handles: frozenset[int]) -> None:
+        """Give back those attempts that have not started."""
+        with self.lock:
+            self.give_back([attempt for attempt in self._queue if attempt.handle in handles])
+            self._queue = deque(a for a in self._queue if a.handle not in handles)
+        self.flush()
+
+    def stop(self) -> None:
+        """Let the main thread leave :meth:`serve`."""
+        with self.lock:
+            self._stopped = True
+            self._arrived.notify()
+
+    def _next(self) -> Attempt | None:
+        with self.lock:
+            while not self._queue and not self._stopped:
+                self._arrived.wait()
+            return self._queue.popleft() if self._queue else None
+
+    # --- cancelling -------------------------------------------------------------------------------
+
+    def cancel(self, handle: int, reason: str) -> None:
+        """Interrupt an attempt; one that has not started just ends."""
+        with self.lock:
+            current = self._current
+            if current is not None and current.handle == handle:
+                current.cancelled_for = reason
+                threading.Thread(
+                    target=self._keep_interrupting, args=(current,), name="perdure", daemon=True
+                ).start()
+                return
+            for attempt in self._queue:
+                if attempt.handle == handle:
+                    self._queue.remove(attempt)
+                    attempt.finish(stopped(reason), ())
+                    break
+        self.flush()
+
+    def _keep_interrupting(self, attempt: Attempt) -> None:
+        while self._current is attempt and attempt.runner is not None:
+            signal.pthread_kill(self._main, _SIGNAL)
+            time.sleep(_SIGNAL_SECONDS)
+
+    def interrupt(self, signum: int, frame: FrameType | None) -> None:
+        """Handle the signal: stop user code, but not our own code that it may be in."""
+        attempt = self._current
+        if attempt is None or not attempt.cancelled_for or attempt.runner is None:
+            return
+        while frame is not None and frame.f_code is not _USER_CALL:
+            if frame.f_globals.get("__name__", "").startswith(_OWN_PACKAGE):
+                return
+            frame = frame.f_back
+        if frame is not None:
+            attempt.runner = None  # delivered, once
+            raise AttemptCancelled(attempt.cancelled_for)
+
+    # --- executing --------------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Execute attempts until told to stop."""
+        while (attempt := self._next()) is not None:
+            if self.messages and not self._pace.quick(attempt.task_number):
+                self.flush()
+            self._execute(attempt)
+        self.flush()
+
+    def _execute(self, attempt: Attempt) -> None:
+        with self.lock:
+            self.attempts[attempt.handle] = attempt
+            attempt.runner = self  # there is something to interrupt
+            self._current = attempt
+        scope.set_process_wide(attempt)
+        scope.enter(attempt)
+        logs.current.set(attempt.handle)
+        self.logs.begin(attempt.handle)
+        attempt.begin()
+        task: Task[..., Any] | None = None
+        outcome: Encoded | Failure
+        try:
+            task, args, kwargs = attempt.prepare()
+            result = _call(task, args, kwargs)
+            outcome = attempt.succeeded(task, result)
+        except BaseException as error:  # whatever it is, it is the outcome of the attempt
+            outcome = attempt.failed(error, task)
+        scope.set_process_wide(None)
+        self._end(attempt, outcome)
+
+    def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
+        log = self.logs.end(attempt.handle)
+        with self.lock:
+            self._waiters = 0
+            self._tell_state()
+            self._current = None
+            if not self.messages:
+                self._gathered_since = time.perf_counter()
+            seconds = attempt.finish(outcome, log)
+            del self.attempts[attempt.handle]
+            full = (
+                not self._queue
+                or len(self.messages) >= FLUSH_MESSAGES
+                or time.perf_counter() - self._gathered_since > FLUSH_SECONDS
+            )
+        self._pace.ended(attempt.task_number, seconds)
+        if full:
+            self.flush()
+        else:
+            self.posted()
+
+    # --- what attempts tell -----------------------------------------------------------------------
+
+    def opened(self, attempt: Attempt, future: Future[Any]) -> None:
+        """A future of an event loop is waited for from now on."""
+        if isinstance(future, LoopFuture):
+            self._wait()
+
+    def closed(self, attempt: Attempt, future: Future[Any]) -> None:
+        """A future of an event loop is not waited for any more."""
+        if isinstance(future, LoopFuture):
+            self._go_on()
+
+    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
+        """A thread of the attempt waits for children inside this block."""
+        return _Waiting(self)
+
+    def _wait(self) -> None:
+        self._waiters += 1
+        if self._queue:
+            self.give_back(list(self._queue))
+            self._queue.clear()
+
+    def _go_on(self) -> None:
+        if self._waiters:
+            self._waiters -= 1
+
+    def block(self) -> None:
+        """A thread begins to wait: hand back the queue and say so, with its call."""
+        with self.lock:
+            self._wait()
+        self.flush()
+
+    def unblock(self) -> None:
+        """A thread goes on."""
+        with self.lock:
+            self._go_on()
+        self.posted()
+
+
+class _Waiting(AbstractContextManager[None]):
+    def __init__(self, executor: SyncExecutor) -> None:
+        self._executor = executor
+
+    def __enter__(self) -> None:
+        self._executor.block()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.unblock()
+
+
+def _call(task: Task[..., Any], args: list[Any], kwargs: Any) -> Any:
+    """Call user code: what is above this frame on the stack may be interrupted."""
+    result = task.function(*args, **kwargs)
+    return result.result() if isinstance(result, Future) else result
+
+
+_USER_CALL = _call.__code__
+OWN_CODE.update((_USER_CALL, SyncExecutor._execute.__code__))  # noqa: SLF001
