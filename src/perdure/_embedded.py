@@ -11,7 +11,8 @@ import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from perdure._blobs.local import LocalBlobs
 from perdure._controller.controller import Controller
@@ -20,11 +21,13 @@ from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure._engines.local import LocalEngine
 from perdure._journal.sqlite import SqliteJournal
-from perdure._views.sqlite import SqliteViews
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Abort, Answer, Hello
 from perdure.config import Config
 from perdure.errors import RunNotFoundError
+
+if TYPE_CHECKING:
+    from perdure._views.sqlite import SqliteViews
 
 Result = TypeVar("Result")
 
@@ -68,7 +71,6 @@ class Runtime:
         self.journal = SqliteJournal(config.journal, config.durability)
         engine.prelaunch()
         self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
-        self.views = SqliteViews(config.journal)
         self.controller = Controller(config, self.journal, engine, _warn)
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
@@ -84,6 +86,13 @@ class Runtime:
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    @cached_property
+    def views(self) -> "SqliteViews":
+        """The read side of the journal."""
+        from perdure._views.sqlite import SqliteViews
+
+        return SqliteViews(self.config.journal)
 
     # --- runs -------------------------------------------------------------------------------------
 

@@ -97,7 +97,7 @@ class Controller:
         self._server.close()
         for session in list(self._sessions.values()):
             session.close()
-        await asyncio.to_thread(self._scribe.close)
+        self._scribe.close()
         self.presence.close()
 
     # --- runs -------------------------------------------------------------------------------------
