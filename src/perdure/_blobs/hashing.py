@@ -8,6 +8,11 @@ BLOB_DIGEST_BYTES = 32
 _PARALLEL_BYTES = 1 << 20  # below, starting threads costs more than they gain
 
 
+def as_bytes(parts: Sequence[bytes | memoryview]) -> list[memoryview]:
+    """Return views of the parts that are not empty, byte by byte."""
+    return [memoryview(part).cast("B") for part in parts if len(part)]
+
+
 def blake3_of(parts: Sequence[bytes | memoryview]) -> bytes:
     """Return the BLAKE3 digest of the concatenation of ``parts``."""
     large = sum(map(len, parts)) >= _PARALLEL_BYTES

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from perdure._blobs.hashing import blake3_of
+from perdure._blobs.hashing import as_bytes, blake3_of
 from perdure.errors import BlobMissingError, StorageError
 
 _TEMPORARY = ".tmp-"
@@ -45,7 +45,7 @@ class LocalBlobs:
         Raises:
             StorageError: The folder cannot be written.
         """
-        views = [memoryview(part).cast("B") for part in parts if len(part)]
+        views = as_bytes(parts)
         digest = blake3_of(views)
         path = self._path(digest)
         if not os.path.exists(path):  # noqa: PTH110 - a Path per call costs more than the check
@@ -88,6 +88,13 @@ class LocalBlobs:
         """Whether the blob is stored."""
         return os.path.exists(self._path(digest))  # noqa: PTH110 - as above
 
+    def clean(self) -> None:
+        """Remove what writers left behind that died, more than a day ago, while they wrote."""
+        for stale in Path(self._folder).glob(f"*/{_TEMPORARY}*"):
+            with contextlib.suppress(OSError):
+                if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
+                    stale.unlink()
+
     def _path(self, digest: bytes) -> str:
         name = digest.hex()
         return f"{self._folder}/{name[:2]}/{name[2:]}"
@@ -115,14 +122,11 @@ class LocalBlobs:
             _sync_folder(folder)
 
     def _make(self, folder: Path) -> None:
-        """Make a blob folder, durably; clean up after writers that died long ago."""
+        """Make a blob folder, durably. There are only 256 of them: a good time to clean up, too."""
         folder.mkdir(parents=True, exist_ok=True)
         if self._sync:
             _sync_folder(self._folder)
-        for stale in Path(self._folder).glob(f"*/{_TEMPORARY}*"):
-            with contextlib.suppress(OSError):
-                if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
-                    stale.unlink()
+        self.clean()
 
 
 def _map(descriptor: int) -> memoryview:

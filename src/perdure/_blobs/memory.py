@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from perdure._blobs.hashing import blake3_of
+from perdure._blobs.hashing import as_bytes, blake3_of
 from perdure.errors import BlobMissingError
 
 
@@ -14,7 +14,7 @@ class MemoryBlobs:
 
     def put(self, parts: Sequence[bytes | memoryview]) -> bytes:
         """Store the concatenation of ``parts`` if absent; return its 32-byte digest."""
-        content = b"".join(parts)
+        content = b"".join(as_bytes(parts))
         digest = blake3_of([content])
         self._blobs.setdefault(digest, content)
         return digest

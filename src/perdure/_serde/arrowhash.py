@@ -21,12 +21,12 @@ def table_digest(table: Any) -> bytes:
     for field, column in zip(table.schema, table.columns, strict=True):
         head = f"{field.name}\0{field.type}\0{field.nullable}\0{len(column)}\0"
         total.update(head.encode("utf-8", "surrogatepass"))
-        total.update(_column_digest(field.type, column.chunks))
+        total.update(_column_digest(column.chunks))
     return total.digest()
 
 
-def _column_digest(kind: Any, chunks: list[Any]) -> bytes:
-    column = _Column(kind)
+def _column_digest(chunks: list[Any]) -> bytes:
+    column = _Column()
     for chunk in chunks:
         column.update(chunk)
     return column.digest()
@@ -35,23 +35,21 @@ def _column_digest(kind: Any, chunks: list[Any]) -> bytes:
 class _Column:
     """The streams of one column; nested types have a column for each child."""
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self) -> None:
         self._validity = blake3()
         self._lengths = blake3()
         self._data = blake3(max_threads=blake3.AUTO)
         self._children: list[_Column] = []
-        if any(is_list(kind) for is_list in _LISTS):
-            self._children = [_Column(kind.value_type)]
-        elif pa.types.is_struct(kind):
-            self._children = [_Column(field.type) for field in kind]
 
     def update(self, array: Any) -> None:
+        """Add a chunk."""
+        if not len(array):
+            return
+        array = _decoded(array)
         self._validity.update(_bytes(pc.is_valid(array).cast(pa.uint8())))
         if array.null_count:
             array = array.drop_null()
         kind = array.type
-        if pa.types.is_null(kind) or not len(array):
-            return
         if pa.types.is_boolean(kind):
             self._data.update(_bytes(array.cast(pa.uint8())))
         elif any(is_text(kind) for is_text in _TEXT):
@@ -59,41 +57,42 @@ class _Column:
             self._data.update(_text_bytes(array))
         elif any(is_list(kind) for is_list in _LISTS):
             self._lengths.update(_bytes(pc.list_value_length(array).cast(pa.int64())))
-            self._children[0].update(array.flatten())
+            self._update_children([array.flatten()])
         elif pa.types.is_struct(kind):
-            for child, values in zip(self._children, array.flatten(), strict=True):
-                child.update(values)
-        else:
-            self._update_other(kind, array)
-
-    def _update_other(self, kind: Any, array: Any) -> None:
-        if isinstance(array, pa.ExtensionArray):
-            self._nested(array.storage)
-        elif pa.types.is_dictionary(kind):
-            self._nested(array.dictionary_decode())
-        elif pa.types.is_string_view(kind):
-            self._nested(array.cast(pa.large_string()))
-        elif pa.types.is_binary_view(kind):
-            self._nested(array.cast(pa.large_binary()))
-        elif pa.types.is_map(kind):
-            self._nested(
-                array.cast(pa.list_(pa.struct([("k", kind.key_type), ("v", kind.item_type)])))
-            )
+            self._update_children(array.flatten())
         elif (width := _width(kind)) is not None:
             self._data.update(_bytes(array, width))
-        else:  # unions, run-end encoding: as Arrow writes them
-            batch = pa.record_batch([array], ["x"])
-            self._data.update(memoryview(batch.serialize()))
+        elif not pa.types.is_null(kind):  # unions, run-end encoding: as Arrow writes them
+            self._data.update(memoryview(pa.record_batch([array], ["x"]).serialize()))
 
-    def _nested(self, array: Any) -> None:
+    def _update_children(self, arrays: list[Any]) -> None:
         if not self._children:
-            self._children = [_Column(array.type)]
-        self._children[0].update(array)
+            self._children = [_Column() for _ in arrays]
+        for child, array in zip(self._children, arrays, strict=True):
+            child.update(array)
 
     def digest(self) -> bytes:
+        """Return the digest of all streams."""
         own = (self._validity, self._lengths, self._data)
         digests = [part.digest() for part in own] + [child.digest() for child in self._children]
         return blake3(b"".join(digests)).digest()
+
+
+def _decoded(array: Any) -> Any:
+    """Return an array of an indirect layout as one of a direct layout."""
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return _decoded(array.storage)
+    if pa.types.is_dictionary(kind):
+        return _decoded(array.dictionary_decode())
+    if pa.types.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_binary_view(kind):
+        return array.cast(pa.large_binary())
+    if pa.types.is_map(kind):
+        entry = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
+        return array.cast(pa.list_(entry))
+    return array
 
 
 def _width(kind: Any) -> int | None:

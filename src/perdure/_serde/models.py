@@ -85,14 +85,11 @@ def _record_encoder(names: tuple[str, ...]) -> Callable[["Writer", Any], Ext]:
 @decodes(f.OBJECT)
 def _to_record(reader: "Reader", payload: memoryview) -> object:
     cls, fields, extra = reader.decode(payload)
+    if issubclass(cls, msgspec.Struct):  # cannot be made without its fields
+        return cls(**fields)
     value = cls.__new__(cls)
-    put: Callable[[Any, str, Any], None] = object.__setattr__  # frozen classes forbid their own
-    if issubclass(cls, msgspec.Struct):
-        put = msgspec.structs.force_setattr
-    for name, content in fields.items():
-        put(value, name, content)
-    for name, content in (extra or {}).items():
-        put(value, name, content)
+    for name, content in (fields | (extra or {})).items():
+        object.__setattr__(value, name, content)  # frozen classes forbid their own
     if dataclasses.is_dataclass(cls):
         _fill_defaults(cls, value, fields)
     return value

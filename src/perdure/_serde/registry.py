@@ -38,6 +38,7 @@ _LIBRARIES = {
     "pydantic": "pydantic",
 }
 _NODE_MODULES = {
+    f.PICKLE: "pickles",
     f.NDARRAY: "arrays",
     f.OBJECT_ARRAY: "arrays",
     f.NUMPY_SCALAR: "arrays",

@@ -1,0 +1,129 @@
+import errno
+import mmap
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from perdure._blobs.local import LocalBlobs
+from perdure.errors import StorageError
+
+
+def test_a_blob_is_a_read_only_file_named_after_its_content(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+    path = tmp_path / digest.hex()[:2] / digest.hex()[2:]
+    assert blobs.path(digest) == path
+    assert path.read_bytes() == b"content"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o444
+
+
+def test_get_maps_the_file_and_nobody_can_write_to_the_file_through_it(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+    view = blobs.get(digest)
+    assert view.readonly
+    assert isinstance(view.obj, mmap.mmap)
+    memoryview(view.obj)[0:1] = b"X"  # a private page at most
+    assert blobs.path(digest).read_bytes() == b"content"
+    assert blobs.get(digest) == b"content"
+
+
+def test_putting_a_stored_blob_again_does_not_write(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+    before = blobs.path(digest).stat()
+    assert blobs.put([b"con", b"tent"]) == digest
+    assert blobs.path(digest).stat() == before
+
+
+def test_concurrent_writers_of_one_blob_all_succeed(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, sync=False)
+    content = os.urandom(1 << 20)
+    barrier = threading.Barrier(4)
+    digests = []
+
+    def put() -> None:
+        barrier.wait()
+        digests.append(blobs.put([content]))
+
+    threads = [threading.Thread(target=put) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(digests) == 4
+    assert len(set(digests)) == 1
+    assert blobs.get(digests[0]) == content
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [blobs.path(digests[0])]
+
+
+def test_a_full_disk_is_a_storage_error_that_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int, data: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StorageError, match="No space left") as caught:
+        LocalBlobs(tmp_path).put([b"content"])
+    assert str(tmp_path) in caught.value.message
+    assert "free some space" in caught.value.hint
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_folder_that_cannot_be_made_is_a_storage_error_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot be written") as caught:
+        LocalBlobs(tmp_path / "file" / "blobs").put([b"content"])
+    assert str(tmp_path / "file") in caught.value.message
+
+
+def test_a_crash_while_writing_leaves_no_blob_under_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+
+    class Crash(BaseException):
+        pass
+
+    def crash(descriptor: int) -> None:
+        raise Crash
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(Crash):
+        blobs.put([b"content"])
+    monkeypatch.undo()
+    digest = blobs.put([b"content"])
+    assert blobs.get(digest) == b"content"
+
+
+def test_content_is_synced_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = []
+    sync, rename = os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(os, "rename", lambda a, b: (events.append("rename"), rename(a, b))[1])
+    blobs = LocalBlobs(tmp_path)
+    blobs.put([b"content"])
+    assert events[-3:] == ["sync", "rename", "sync"]
+    events.clear()
+    LocalBlobs(tmp_path / "careless", sync=False).put([b"content"])
+    assert events == ["rename"]
+
+
+def test_temporary_files_of_dead_writers_are_cleaned_after_a_day(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    folder = blobs.path(blobs.put([b"content"])).parent
+    old, fresh = folder / ".tmp-1-old", folder / ".tmp-2-fresh"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    LocalBlobs(tmp_path).clean()
+    assert not old.exists()
+    assert fresh.exists()
