@@ -360,6 +360,8 @@ class Controller:
                 driven.ended.set_exception(error)
         with self.batch():
             self.machine.effects.rows.clear()
+            self.machine.effects.finished.clear()
+        self._scribe.mend()
 
     def _run_ended(self, run: Run, outcome: Outcome) -> None:
         driven = self._runs.get(run.key)

@@ -7,7 +7,8 @@ idle: a lone outcome is written at once, under load hundreds share one fsync.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
@@ -65,6 +66,13 @@ class Scribe:
         self._jobs.put(job)
         return answer
 
+    def mend(self) -> None:
+        """After an error has been dealt with: write again what is handed over from now on."""
+        self._jobs.put(self._mended)
+
+    def _mended(self) -> None:
+        self._broken = False
+
     def close(self) -> None:
         """Finish what was asked for and end the thread."""
         self._jobs.put(None)
@@ -75,18 +83,22 @@ class Scribe:
             jobs = [self._jobs.get()]
             while not self._jobs.empty():
                 jobs.append(self._jobs.get())
-            batches = [job for job in jobs if isinstance(job, tuple)]
-            if batches:
-                self._commit(batches)
-            for job in jobs:
-                if job is None:
+            for kind, group in groupby(jobs, type):
+                if kind is tuple:
+                    self._commit(list(group))  # type: ignore[arg-type]  # told by its type
+                elif not self._answer(group):
                     return
-                if not isinstance(job, tuple):
-                    job()
+
+    def _answer(self, jobs: Iterable[Callable[[], None] | Batch | None]) -> bool:
+        for job in jobs:
+            if not callable(job):
+                return False
+            job()
+        return True
 
     def _commit(self, batches: list[Batch]) -> None:
         if self._broken:
-            return
+            return  # what follows a failed write may build on it
         rows, finished, epochs = batches[0]
         for more_rows, more_finished, more_epochs in batches[1:]:
             rows += more_rows

@@ -1,0 +1,57 @@
+"""Looking at processes, and killing them."""
+
+import signal
+import time
+
+import psutil
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return all processes below ``pid``."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def workers(pid: int) -> list[psutil.Process]:
+    """Return the worker processes of the driver ``pid``: children of its forkserver."""
+    return [w for child in descendants(pid) if is_forkserver(child) for w in children(child)]
+
+
+def is_forkserver(process: psutil.Process) -> bool:
+    """Whether the process forks workers (and was not itself forked from one that does)."""
+    try:
+        parent = process.parent()
+        named = "perdure._worker.forkserver" in " ".join(process.cmdline())
+        return named and not (
+            parent is not None and "perdure._worker.forkserver" in " ".join(parent.cmdline())
+        )
+    except psutil.Error:
+        return False
+
+
+def children(process: psutil.Process) -> list[psutil.Process]:
+    """Return the direct children that are still alive."""
+    try:
+        return [c for c in process.children() if c.status() != psutil.STATUS_ZOMBIE]
+    except psutil.Error:
+        return []
+
+
+def kill(process: psutil.Process) -> None:
+    """SIGKILL, if it is still there."""
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        pass
+
+
+def wait_gone(processes: list[psutil.Process], seconds: float = 10.0) -> list[psutil.Process]:
+    """Wait until the processes are gone; return those that are not."""
+    end = time.monotonic() + seconds
+    left = processes
+    while left and time.monotonic() < end:
+        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        time.sleep(0.01)
+    return left

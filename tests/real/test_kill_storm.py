@@ -1,0 +1,108 @@
+"""P3 on real processes: whatever is killed, whenever, the run ends as if nothing had happened."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from real.processes import descendants, kill, wait_gone, workers
+
+PROGRAM = Path(__file__).parent / "programs" / "storm.py"
+KILLS = int(os.environ.get("PERDURE_KILLS", "20"))
+
+
+class Storm:
+    """One run of the program under one home, started as often as it takes."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.home = folder / "home"
+        self.log = folder / "executions"
+        self.environ = os.environ | {
+            "PERDURE_HOME": str(self.home),
+            "STORM_LOG": str(self.log),
+            "STORM_WIDTH": str(width),
+        }
+        self.process = self.start()
+
+    def start(self) -> "subprocess.Popen[str]":
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), "storm"],
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        return self.process
+
+    def finish(self) -> str:
+        out, err = self.process.communicate(timeout=90)
+        assert self.process.returncode == 0, err
+        return out.strip().splitlines()[-1]
+
+    def executions(self) -> list[tuple[str, float]]:
+        lines = [line.split() for line in self.log.read_text().splitlines()]
+        return [(action, float(at)) for action, at in lines]
+
+    def ended(self) -> dict[str, float]:
+        """When each recorded action got its outcome."""
+        with sqlite3.connect(self.home / "journal.db") as db:
+            rows = db.execute(ENDED).fetchall()
+        return {bytes(id_).hex(): at for id_, at in rows}
+
+
+ENDED = "SELECT id, ended FROM actions WHERE ended IS NOT NULL AND value IS NOT NULL"
+
+
+def undisturbed(folder: Path, width: int) -> str:
+    folder.mkdir()
+    return Storm(folder, width).finish()
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_p3_a_run_of_2000_actions_survives_20_kills_with_the_same_result(
+    tmp_path: Path, seed: int
+) -> None:
+    rng = random.Random(seed)
+    width = 20
+    expected = undisturbed(tmp_path / "calm", width)
+    storm = Storm(tmp_path, width)
+    controller_kills = 0
+    for _ in range(KILLS):
+        time.sleep(rng.uniform(0.15, 0.6))  # the moment of the kill, not a wait for anything
+        if storm.process.poll() is not None:
+            break
+        victims = workers(storm.process.pid)
+        if victims and rng.random() < 0.6:
+            kill(rng.choice(victims))
+            continue
+        below = descendants(storm.process.pid)
+        storm.process.send_signal(signal.SIGKILL)
+        storm.process.wait()
+        assert wait_gone(below) == [], "workers outlived their controller"
+        controller_kills += 1
+        storm.start()
+    assert storm.finish() == expected
+    assert controller_kills >= 2
+    ended = storm.ended()
+    assert len(ended) > 1900
+    late = [(a, at) for a, at in storm.executions() if a in ended and at > ended[a]]
+    assert late == [], "actions ran again although their outcome was recorded"
+
+
+def test_p3_killing_the_whole_process_group_leaves_nothing_behind(tmp_path: Path) -> None:
+    storm = Storm(tmp_path, 20)
+    while len(workers(storm.process.pid)) < 2:
+        assert storm.process.poll() is None
+    below = descendants(storm.process.pid)
+    for process in [psutil.Process(storm.process.pid), *below]:
+        kill(process)
+    storm.process.wait()
+    assert wait_gone(below) == []
+    storm.start()
+    storm.finish()
