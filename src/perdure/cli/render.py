@@ -128,4 +128,6 @@ def summary(phases: Iterable[tuple[Phase, int]]) -> "Text":
 
 
 def _unicode() -> bool:
-    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    # a live display replaces sys.stdout with something that has no encoding
+    encoding = getattr(sys.__stdout__, "encoding", None) or ""
+    return encoding.lower().startswith("utf")
