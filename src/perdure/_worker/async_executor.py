@@ -33,6 +33,7 @@ from perdure._api.task import Task
 from perdure._core.model import Failure
 from perdure._serde import Encoded
 from perdure._wire.framing import decode_to_worker, encode
+from perdure._wire.messages import ToWorker
 from perdure._worker import logs
 from perdure._worker.attempt import OWN_CODE, Attempt, stopped
 from perdure._worker.death import die
@@ -51,7 +52,8 @@ def run(link: "Link") -> None:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(executor.connect(link))
+        loop.run_until_complete(executor.connect())
+        loop.call_soon(executor.begin, link.messages)
         while not executor.stopped:
             # An asyncio task of user code may raise these right through the loop.
             with contextlib.suppress(SystemExit, KeyboardInterrupt):
@@ -80,20 +82,24 @@ class AsyncExecutor(Session, asyncio.Protocol):
         self._gathering = False
         self._gathered_since = 0.0
 
-    async def connect(self, link: "Link") -> None:
-        """Read and write the socket on the running loop from now on."""
+    async def connect(self) -> None:
+        """Write to the socket through the running loop from now on, and get ready to read."""
         self._loop = loop = asyncio.get_running_loop()
         loop.set_task_factory(TaskFactory())
-        self._first = link.messages
         await loop.create_connection(lambda: self, sock=self._sock)
 
     # --- the connection ---------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Act on what arrived with Welcome, before anything else can arrive."""
+        """Keep what arrives waiting until :meth:`begin`."""
         self._transport = cast("asyncio.Transport", transport)
-        self.receive(self._first)
+        self._transport.pause_reading()
+
+    def begin(self, messages: list[ToWorker]) -> None:
+        """Act on what arrived together with Welcome, then on the rest."""
+        self.receive(messages)
         self._pump()
+        self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
         """Act on what arrived, then start what can start."""
