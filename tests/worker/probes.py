@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from perdure._api.environment import TaskEnvironment
 
@@ -17,7 +18,7 @@ env = TaskEnvironment("probe")
 def surroundings(names: list[str]) -> dict[str, object]:
     return {
         "env": {name: os.environ.get(name) for name in names},
-        "cwd": os.getcwd(),
+        "cwd": str(Path.cwd()),
         "argv": sys.argv,
         "path": sys.path[0],
         "group": os.getpgrp(),
@@ -25,7 +26,7 @@ def surroundings(names: list[str]) -> dict[str, object]:
         "defaults": [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGCHLD)]
         == [signal.SIG_DFL, signal.SIG_DFL],
         "random": random.random(),
-        "fds": sorted(int(fd) for fd in os.listdir("/dev/fd")),
+        "fds": sorted(int(fd.name) for fd in Path("/dev/fd").iterdir()),
     }
 
 

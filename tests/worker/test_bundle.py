@@ -45,9 +45,7 @@ def edit(tmp_path, blobs):
     """Return what ``changed`` says after a replacement in the source."""
     path = tmp_path / "flights.py"
     path.write_text(SOURCE)
-    bundle = Bundle(
-        cwd=str(tmp_path), files=(SourceFile(str(path), blobs.put([SOURCE.encode()])),)
-    )
+    bundle = Bundle(cwd=str(tmp_path), files=(SourceFile(str(path), blobs.put([SOURCE.encode()])),))
 
     def apply(*replacements):
         text = SOURCE
@@ -124,7 +122,9 @@ def captured(arguments, tmp_path, **kwargs):
 
 
 def test_a_script_is_captured_with_the_project_modules_it_loaded(tmp_path):
-    source = CAPTURE.format(blobs=str(tmp_path / "blobs"), extra="import helpers, json, cloudpickle")
+    source = CAPTURE.format(
+        blobs=str(tmp_path / "blobs"), extra="import helpers, json, cloudpickle"
+    )
     (tmp_path / "script.py").write_text(source)
     (tmp_path / "helpers.py").write_text("X = 1\n")
     bundle = captured(["script.py", "--flag"], tmp_path)
@@ -169,8 +169,7 @@ def test_code_without_a_file_has_no_main(tmp_path, way):
 def test_a_script_that_was_loaded_rather_than_started_is_the_main(tmp_path):
     (tmp_path / "script.py").write_text("X = 1\n")
     extra = (
-        "from perdure._worker.loader import load_main\n"
-        f"load_main({str(tmp_path / 'script.py')!r})"
+        f"from perdure._worker.loader import load_main\nload_main({str(tmp_path / 'script.py')!r})"
     )
     bundle = captured(["-c", CAPTURE.format(blobs=str(tmp_path / "blobs"), extra=extra)], tmp_path)
     assert bundle.main == str(tmp_path / "script.py")

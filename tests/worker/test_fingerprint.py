@@ -23,7 +23,7 @@ BASE = "def f(x, y=1):\n    total = x + y\n    return total\n"
     [
         "\n\n# moved\n" + BASE,
         'def f(x, y=1):\n    """Docstring."""\n    total = x + y\n    return total\n',
-        "def f(x, y=1):\n    # comment\n    total = (\n        x\n        + y\n    )\n\n    return total\n",
+        "def f(x, y=1):\n    # why\n    total = (\n        x + y\n    )\n    return total\n",
         "def f(x: int, y: int = 1) -> int:\n    total = x + y\n    return total\n",
     ],
     ids=["position", "docstring", "formatting", "annotations"],

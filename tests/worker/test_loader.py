@@ -1,9 +1,9 @@
 """A worker finds tasks by name or by value, and says what is wrong when it cannot."""
 
-import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import cloudpickle
 import pytest
@@ -162,7 +162,7 @@ def test_what_cannot_be_loaded_says_why_and_what_to_do(script, source, qualname,
 def test_a_module_that_is_not_there_is_told_apart_from_one_it_imports(script, monkeypatch):
     monkeypatch.syspath_prepend(script.parent)
     script.write_text("import nothing_like_it\n")
-    with pytest.raises(TaskLoadError, match="no module nowhere.at_all in a worker"):
+    with pytest.raises(TaskLoadError, match=r"no module nowhere\.at_all in a worker"):
         load_task(Loader("module", "nowhere.at_all", "main"), Bundle())
     with pytest.raises(TaskLoadError, match="script cannot be loaded"):
         load_task(Loader("module", "script", "main"), Bundle())
@@ -178,7 +178,7 @@ def test_a_failing_import_shows_the_users_frames_only(script, monkeypatch, kind)
     text = caught.value.message
     assert "in inner" in text
     assert "ZeroDivisionError" in text
-    assert os.path.dirname(loading.__file__) not in text
+    assert str(Path(loading.__file__).parent) not in text
     assert "importlib" not in text
 
 

@@ -1,6 +1,7 @@
 """The local engine places processes, and none of them outlives what it works for."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from perdure.errors import StorageError
 
 
 def fds():
-    return sorted(os.listdir("/dev/fd"))
+    return sorted(fd.name for fd in Path("/dev/fd").iterdir())
 
 
 def parent_of(pid):
@@ -119,9 +120,11 @@ def test_a_worker_whose_log_cannot_be_written_tells_why(at_desk):
 def test_a_worker_dies_when_its_controller_hangs_up(at_desk, is_async):
     async def scenario(desk):
         peer = await desk.worker(is_async=is_async)
-        peer.start("quiet" if not is_async else "chat", is_async, **(
-            {} if not is_async else {"name": "x", "lines": 1}
-        ))
+        peer.start(
+            "quiet" if not is_async else "chat",
+            is_async,
+            **({} if not is_async else {"name": "x", "lines": 1}),
+        )
         await peer.done()
         peer.hang_up()
         assert (await desk.exits.get()).signal == signal.SIGKILL
@@ -189,14 +192,14 @@ def test_an_engine_that_was_only_prelaunched_can_be_stopped(tmp_path, wait_for_e
 def test_descriptors_do_not_grow_with_the_number_of_workers(at_desk):
     async def scenario(desk):
         counts = []
+        forkserver = parent_of((await desk.worker(0)).pid)
         for worker in range(1, 51):
             peer = await desk.worker(worker)
-            forkserver = parent_of(peer.pid) if worker == 1 else forkserver
             desk.engine.kill(worker)
             await desk.exits.get()
             peer.hang_up()
             await asyncio.sleep(0)
-            counts.append(len(os.listdir(f"/proc/{forkserver}/fd")))
+            counts.append(len(list(Path(f"/proc/{forkserver}/fd").iterdir())))
         assert len(set(counts)) == 1
 
     if not Path("/proc").exists():
@@ -268,8 +271,6 @@ def test_nothing_outlives_the_users_process(tmp_path, wait_for_end, then):
             wait_for_end(pid)
     finally:
         owner.stdout.close()
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(owner.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         owner.wait()

@@ -1,7 +1,7 @@
 """What a task finds in its worker, what happens when it dies, and what it writes to the log."""
 
-import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -103,7 +103,7 @@ def test_what_a_task_started_ends_with_the_worker(at_desk, wait_for_end, way):
 
 
 def test_a_subprocess_of_a_task_has_default_signal_dispositions(at_desk):
-    if not os.path.exists("/proc/self/status"):
+    if not Path("/proc/self/status").exists():
         pytest.skip("needs /proc")
 
     async def scenario(desk):
@@ -130,9 +130,7 @@ def test_everything_a_sync_task_writes_is_its_own(at_desk):
 def test_async_tasks_that_interleave_get_their_own_lines(at_desk):
     async def scenario(desk):
         peer = await desk.worker(is_async=True)
-        names = {
-            peer.start("chat", True, name=name, lines=5): name for name in ("a", "b", "c")
-        }
+        names = {peer.start("chat", True, name=name, lines=5): name for name in ("a", "b", "c")}
         for _ in names:
             done = await peer.done()
             text = read_spans(desk.engine.log_path(1), done.log).decode()
