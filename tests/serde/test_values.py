@@ -351,7 +351,8 @@ def test_a_value_whose_class_is_gone_says_which(blobs: MemoryBlobs) -> None:
 def test_importing_serde_imports_no_value_library() -> None:
     code = """
 import sys, perdure._serde
-heavy = {"numpy", "pandas", "pyarrow", "polars", "pydantic", "torch", "cloudpickle"} & {*sys.modules}
+libraries = {"numpy", "pandas", "pyarrow", "polars", "pydantic", "torch", "cloudpickle"}
+heavy = libraries & {*sys.modules}
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True)

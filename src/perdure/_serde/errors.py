@@ -156,7 +156,7 @@ class _Parts:
         with self._writer.attempt():
             try:
                 return _pack(self._writer.encode(value))
-            except (Unencodable, OverflowError, UnicodeEncodeError, RecursionError):
+            except (Unencodable, RecursionError):
                 self.lost.append(name)
                 return None
 

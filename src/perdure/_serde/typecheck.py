@@ -21,6 +21,7 @@ from perdure._serde.format import Deferred
 
 _NOTHING: frozenset[type] = frozenset()
 _MAX_VALUE = 100
+_CALLABLE: Any = abc.Callable
 
 
 class Mismatch(Exception):
@@ -106,7 +107,7 @@ def name_of(annotation: object) -> str:
         return " | ".join(map(name_of, args))
     if origin is typing.Literal:
         return f"Literal[{', '.join(map(repr, args))}]"
-    if isinstance(origin, type) and args and not issubclass(origin, abc.Callable):  # type: ignore[arg-type]
+    if isinstance(origin, type) and args and origin is not _CALLABLE:
         inner = ", ".join("..." if arg is ... else name_of(arg) for arg in args)
         return f"{type_name(origin).removeprefix('collections.abc.')}[{inner}]"
     name = getattr(annotation, "__name__", None)
@@ -410,7 +411,7 @@ def _tuple(annotation: object, args: tuple[Any, ...]) -> Check:
 
 
 def _callable(annotation: object, args: tuple[Any, ...]) -> Check:
-    return _instance(abc.Callable, "Callable")  # type: ignore[arg-type]
+    return _instance(_CALLABLE, "Callable")
 
 
 _LOOKED_THROUGH = (list, tuple, set, frozenset)
