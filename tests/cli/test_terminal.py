@@ -108,6 +108,14 @@ def test_ctrl_c_stops_cleanly_and_the_run_goes_on_later(terminal, cli, pipeline,
     assert len(squares) == 3  # none ran twice
 
 
+def test_sigterm_stops_cleanly_too(terminal, cli, pipeline, tmp_path):
+    run = terminal("run", pipeline, "gated", "--gate", tmp_path / "gate", "--name", "stopped")
+    run.read_until(r"demo\.hold\s.*1 running")
+    run.process.terminate()
+    assert run.wait() == 130
+    assert "perdure resume stopped" in plain(run.seen)
+
+
 def test_watching_and_leaving_does_not_disturb_the_run(terminal, cli, pipeline, tmp_path):
     gate = tmp_path / "gate"
     cli("run", "--no-follow", "--name", "away", pipeline, "gated", "--gate", gate)

@@ -1,6 +1,8 @@
 """``perdure resume``, ``rerun``, ``abort``, ``watch``: what moves a run or waits for it."""
 
 import os
+import signal
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,10 +22,11 @@ def to_the_end(name: str, start: "Callable[[], Run]", *, as_json: bool) -> int:
     """Start a run, follow it, say how it ended; return the exit code.
 
     Ctrl-C stops cleanly: the runtime is shut down and the run can be resumed. A second one does not
-    wait for that; the run can be resumed all the same.
+    wait for that; the run can be resumed all the same. SIGTERM counts as Ctrl-C.
     """
     from perdure.cli import progress, report
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with _warnings_in_words():
             name = start().name
@@ -85,12 +88,11 @@ def abort(name: str, action: str | None, as_json: bool) -> None:
     from perdure.client import link
 
     row = link.get(name)
-    target = None
-    if action is not None:
-        target = link.action(row, action).id
+    target = None if action is None else link.action(row, action).id
     if row.phase.final:
         raise ConfigurationError(f"run {name} has already {row.phase.value}", run=name)
     link.runtime().abort(name, target)
+    _finish()
     if as_json:
         exits.print_json({"name": name, "aborted": True, "action": action})
     else:
@@ -133,16 +135,17 @@ def _stop(name: str, *, as_json: bool) -> int:
     from perdure.client import link
 
     runtime = link.running()
-    driven_here = runtime is not None
+    if runtime is None:
+        click.echo(f"\n{name} goes on in another process; see perdure watch {name}", err=True)
+        return exits.INTERRUPTED
     try:
-        if runtime is not None:
-            click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
-            runtime.shutdown()
+        click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
+        runtime.shutdown()
     except KeyboardInterrupt:
         _say_how_to_resume(name, as_json)
+        sys.stdout.flush()
         os._exit(exits.INTERRUPTED)
-    if driven_here:
-        _say_how_to_resume(name, as_json)
+    _say_how_to_resume(name, as_json)
     return exits.INTERRUPTED
 
 

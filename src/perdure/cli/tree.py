@@ -4,6 +4,7 @@ The tree is read level by level and cut where it gets long: what is shown costs 
 what the run did.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -67,14 +68,21 @@ def grow(key: int) -> Node | None:
 
 def _grow(key: int, row: "ActionView", budget: list[int]) -> Node:
     budget[0] -= 1
-    groups: dict[str, Group] = {}
+    children: dict[str, list[ActionView]] = {}
     for child in link.views().children(key, row.seq):
-        name = child.group or child.task
-        group = groups.setdefault(name, Group(name))
-        group.counts[child.phase] = group.counts.get(child.phase, 0) + 1
-        if len(group.members) < MEMBERS and budget[0] > 0:
-            group.members.append(_grow(key, child, budget))
-    return Node(row, list(groups.values()))
+        children.setdefault(child.group or child.task, []).append(child)
+    groups = []
+    for name, members in children.items():
+        group = Group(name, counts=dict(Counter(each.phase for each in members)))
+        group.members = [_grow(key, each, budget) for each in _telling(members, budget[0])]
+        groups.append(group)
+    return Node(row, groups)
+
+
+def _telling(members: "list[ActionView]", budget: int) -> "list[ActionView]":
+    """Return those to show, in order: what did not simply succeed comes before the rest."""
+    chosen = sorted(members, key=lambda row: (row.phase is Phase.SUCCEEDED, row.seq))
+    return sorted(chosen[: max(min(MEMBERS, budget), 0)], key=lambda row: row.seq)
 
 
 def drawn(root: Node) -> "Tree":

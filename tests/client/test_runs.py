@@ -1,0 +1,213 @@
+"""Runs from Python: results, names, resuming, rerunning, stopping."""
+
+import asyncio
+import warnings
+from pathlib import Path
+
+import pytest
+
+from perdure.client import link
+from perdure.client.attaching import CodeChangedWarning
+from perdure.client.running import get_run, rerun, resume, run, runs, with_runcontext
+from perdure.errors import (
+    ConfigurationError,
+    ReplayDivergedError,
+    RunAbortedError,
+    RunConflictError,
+    RunInterruptedError,
+    RunNotFoundError,
+    TypeCheckError,
+)
+
+
+def stop():
+    """End the runtime as a process that ends does; runs in progress become resumable."""
+    link.running().shutdown()
+
+
+@pytest.fixture
+def stopped(jobs, tmp_path):
+    """A run, interrupted after its first child; its gate opens when ``gate`` is written."""
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    handle = with_runcontext(name="stopped").run(jobs.hold, str(path), str(gate))
+    while not path.exists():
+        handle.wait  # noqa: B018
+    stop()
+    return handle
+
+
+def test_a_run_gives_result_inputs_and_outputs(jobs):
+    handle = run(jobs.add, 2, b=3)
+    assert handle.result(20) == 5
+    assert handle.phase == handle.wait() == "succeeded"
+    assert handle.inputs() == {"a": 2, "b": 3}
+    assert handle.outputs() == (5,)
+    assert handle.name.startswith("add-")
+    assert handle.url is None
+    assert repr(handle) == f"<Run '{handle.name}' of jobs.add: succeeded>"
+    assert [row.task for row in handle.actions()] == ["jobs.add"]
+
+
+def test_the_awaitable_forms_do_the_same(jobs):
+    async def main():
+        handle = await run.aio(jobs.add, 1)
+        return await handle.result.aio(), await handle.wait.aio(), await handle.inputs.aio()
+
+    assert asyncio.run(main()) == (2, "succeeded", {"a": 1, "b": 1})
+
+
+def test_arguments_are_checked_before_anything_starts(jobs, home):
+    with pytest.raises(TypeCheckError, match=r"jobs\.add"):
+        run(jobs.add, "two")
+    with pytest.raises(ConfigurationError, match="takes a task"):
+        run(jobs.add.function, 2)
+    assert link.running() is None
+
+
+def test_the_original_exception_is_raised(jobs, tmp_path):
+    handle = run(jobs.fragile, str(tmp_path / "gate"))
+    with pytest.raises(jobs.Broken, match="the gate is closed"):
+        handle.result(20)
+    assert handle.phase == "failed"
+
+
+def test_the_same_name_is_the_same_run(jobs, tmp_path):
+    path = tmp_path / "notes"
+    for _ in range(2):
+        handle = with_runcontext(name="once").run(jobs.note, str(path), "x")
+        assert handle.result(20) == "x"
+    assert path.read_text() == "x\n"
+    stop()
+    assert with_runcontext(name="once").run(jobs.note, str(path), "x").result(20) == "x"
+    assert path.read_text() == "x\n"
+    assert [each.name for each in runs()] == ["once"]
+
+
+def test_a_name_taken_by_something_else_says_by_what(jobs):
+    with_runcontext(name="taken").run(jobs.add, 1).wait()
+    with pytest.raises(RunConflictError, match=r"other inputs: .*1.*not .*2"):
+        with_runcontext(name="taken").run(jobs.add, 2)
+    with pytest.raises(RunConflictError, match=r"jobs\.add, not jobs\.note"):
+        with_runcontext(name="taken").run(jobs.note, "p", "t")
+
+
+def test_an_interrupted_run_says_so_and_goes_on_under_its_name(stopped, jobs, tmp_path):
+    assert stopped.phase == stopped.wait() == "interrupted"
+    with pytest.raises(RunInterruptedError, match="perdure resume stopped"):
+        stopped.result()
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    again = with_runcontext(name="stopped").run(jobs.hold, str(path), str(gate))
+    with pytest.raises(TimeoutError, match="stopped"):
+        again.result(0.0)
+    gate.write_text("")
+    assert again.result(20) == "done"
+    assert path.read_text() == "noted\n"
+
+
+def test_resume_tries_what_failed_again_and_keeps_the_rest(jobs, tmp_path):
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    handle = with_runcontext(name="r").run(jobs.careful, str(path), str(gate))
+    with pytest.raises(jobs.Broken):
+        handle.result(20)
+    with pytest.raises(jobs.Broken):
+        resume("r").result(20)
+    gate.write_text("")
+    assert resume("r").result(20) == "through"
+    assert path.read_text() == "noted\n"
+    assert resume("r").result(20) == "through"
+
+
+def test_a_changed_function_is_named_when_its_run_goes_on(stopped, jobs, tmp_path):
+    (tmp_path / "gate").write_text("")
+    source = Path(jobs.__file__)
+    source.write_text(source.read_text().replace('return "done"', 'return "changed"'))
+    with pytest.raises(ReplayDivergedError, match="hold"):
+        resume("stopped", strict=True)
+    assert stopped.phase == "interrupted"
+    with pytest.warns(CodeChangedWarning, match="hold"):
+        assert resume("stopped").result(20) == "changed"
+
+
+def test_unchanged_code_does_not_warn(stopped, tmp_path):
+    (tmp_path / "gate").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert resume("stopped").result(20) == "done"
+
+
+def test_an_aborted_run_says_so_and_can_go_on_after_all(jobs, tmp_path):
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    handle = with_runcontext(name="r").run(jobs.hold, str(path), str(gate))
+    while not path.exists():
+        handle.wait  # noqa: B018
+    handle.abort()
+    assert handle.wait(20) == "aborted"
+    with pytest.raises(RunAbortedError, match="resume"):
+        handle.result()
+    gate.write_text("")
+    assert resume("r").result(20) == "done"
+
+
+def test_rerun_takes_recorded_inputs_and_new_ones(jobs):
+    first = run(jobs.add, 1, b=2)
+    first.wait()
+    second = rerun(first.name)
+    assert (second.result(20), second.name != first.name) == (3, True)
+    third = rerun(first.name, b=40)
+    assert third.result(20) == 41
+    assert third.inputs() == {"a": 1, "b": 40}
+    with pytest.raises(TypeCheckError, match="'c'"):
+        rerun(first.name, c=1)
+    with pytest.raises(TypeCheckError):
+        rerun(first.name, b="x")
+
+
+def test_rerun_recovers_what_succeeded_unless_forced(jobs, tmp_path):
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    run_ = with_runcontext(name="r").run(jobs.careful, str(path), str(gate))
+    run_.wait()
+    gate.write_text("")
+    assert rerun("r").result(20) == "through"
+    assert path.read_text() == "noted\n"
+    assert rerun("r", force=["jobs.note"]).result(20) == "through"
+    assert path.read_text() == "noted\n" * 2
+    assert rerun("r", recover=False).result(20) == "through"
+    assert path.read_text() == "noted\n" * 3
+
+
+def test_unknown_names_are_answered_with_near_ones(jobs):
+    with_runcontext(name="nightly").run(jobs.add, 1).wait()
+    for find in (get_run, resume, rerun):
+        with pytest.raises(RunNotFoundError, match="did you mean nightly"):
+            find("nigthly")
+    assert get_run("nightly").result() == 2
+
+
+def test_runs_are_listed_newest_first_and_filtered(jobs, tmp_path):
+    for name, task, arguments in [
+        ("a", jobs.add, (1,)),
+        ("b", jobs.fragile, (str(tmp_path / "no"),)),
+        ("c", jobs.add, (2,)),
+    ]:
+        with_runcontext(name=name).run(task, *arguments).wait()
+    assert [each.name for each in runs()] == ["c", "b", "a"]
+    assert [each.name for each in runs(phase="failed")] == ["b"]
+    assert [each.name for each in runs(task="jobs.add", limit=1)] == ["c"]
+    with pytest.raises(ConfigurationError, match="no phase 'done'"):
+        runs(phase="done")
+
+
+def test_env_vars_and_custom_context_reach_the_actions(jobs):
+    runner = with_runcontext(env_vars={"COLOUR": "red"}, custom_context={"team": "x"})
+    assert runner.run(jobs.surroundings).result(20) == ["red", {"team": "x"}]
+    assert runner.run(jobs.outer).result(20) == ["red", {"team": "x"}]
+
+
+def test_a_run_inside_an_action_is_refused(jobs):
+    assert "call the task itself" in run(jobs.nested).result(20)
+
+
+def test_a_durability_other_than_the_running_one_is_refused(jobs):
+    with_runcontext(durability="process").run(jobs.add, 1).wait()
+    with pytest.raises(ConfigurationError, match="too late"):
+        with_runcontext(durability="full").run(jobs.add, 1)
