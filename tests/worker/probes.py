@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import os
 import random
 import signal
@@ -25,6 +26,7 @@ def surroundings(names: list[str]) -> dict[str, object]:
         "stdin": sys.stdin.read(),
         "defaults": [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGCHLD)]
         == [signal.SIG_DFL, signal.SIG_DFL],
+        "collects": gc.isenabled(),
         "random": random.random(),
         "fds": sorted(int(fd.name) for fd in Path("/dev/fd").iterdir()),
     }
@@ -49,6 +51,12 @@ def by_signal(number: int) -> None:
 @env.task
 def with_child() -> int:
     return subprocess.Popen(["sleep", "600"]).pid
+
+
+@env.task
+def hold_the_interpreter() -> None:
+    print("held")
+    ctypes.PyDLL(None).sleep(600)  # unlike CDLL, keeps the lock that every other thread needs
 
 
 @env.task

@@ -219,6 +219,20 @@ def test_a_worker_inherits_nothing_from_the_forkserver_or_other_workers(at_desk)
     at_desk(scenario)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of this")
+def test_a_worker_that_cannot_notice_anything_dies_with_the_forkserver(at_desk, wait_for_end):
+    async def scenario(desk):
+        peer = await desk.worker()
+        peer.start("hold_the_interpreter")
+        while b"held" not in desk.log():
+            await asyncio.sleep(0.001)
+        desk.engine._workers.clear()  # so that the engine does not help
+        os.kill(parent_of(peer.pid), signal.SIGKILL)
+        wait_for_end(peer.pid)
+
+    at_desk(scenario)
+
+
 def test_logs_that_cannot_be_made_are_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     engine = LocalEngine(tmp_path / "file" / "logs")

@@ -38,6 +38,7 @@ def test_a_task_finds_the_surroundings_of_the_users_process(at_desk, monkeypatch
         assert found["group"] == peer.pid
         assert found["stdin"] == ""
         assert found["defaults"]
+        assert found["collects"]
 
     at_desk(scenario)
 
