@@ -24,8 +24,6 @@ CREATE TABLE runs (
     outcome BLOB
 );
 
-CREATE INDEX runs_by_creation ON runs (created);
-
 CREATE TABLE tasks (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,

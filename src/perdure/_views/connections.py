@@ -1,0 +1,66 @@
+"""Read-only connections to a journal that may not exist yet."""
+
+import os
+import sqlite3
+import threading
+from pathlib import Path
+from typing import Any
+
+from perdure._journal.faults import storage_errors
+from perdure._journal.schema import BUSY_SECONDS, refuse_foreign
+
+
+class ReadConnections:
+    """One connection per thread, opened when the thread first asks; a fork opens its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._lock = threading.Lock()
+
+    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
+        """Return all rows of the query; none if there is no journal."""
+        with storage_errors(self._path):
+            db = self._connection()
+            return [] if db is None else db.execute(query, parameters).fetchall()
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        with self._lock:
+            for pid, db in self._opened:
+                if pid == os.getpid():
+                    db.close()
+            self._opened.clear()
+            self._local = threading.local()
+
+    def _connection(self) -> sqlite3.Connection | None:
+        pid, db = getattr(self._local, "opened", (0, None))
+        if db is not None and pid == os.getpid():
+            return db  # type: ignore[no-any-return]  # threading.local is untyped
+        # Checked every time until it is there: the journal appears with the first run.
+        if not self._path.exists():
+            return None
+        db = self._open()
+        if db is not None:
+            self._local.opened = (os.getpid(), db)
+            with self._lock:
+                self._opened.append(self._local.opened)
+        return db
+
+    def _open(self) -> sqlite3.Connection | None:
+        db = sqlite3.connect(
+            f"{self._path.absolute().as_uri()}?mode=ro",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            if refuse_foreign(db, self._path):
+                return db
+        except BaseException:
+            db.close()
+            raise
+        db.close()  # its creation is in progress
+        return None

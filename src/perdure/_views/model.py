@@ -1,0 +1,160 @@
+"""Shapes that views return: plain, read-only, and JSON-able with :func:`msgspec.json.encode`."""
+
+import msgspec
+
+from perdure._core.model import Failure, LogSpan, Outcome, Phase
+from perdure._core.records import RunRow
+
+
+class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """A run in a list.
+
+    Attributes:
+        key: Number of the run in the journal; grows with time.
+        name: Unique name.
+        task: Name of the root task.
+        phase: As recorded; without a live ``owner``, one that is not final means interrupted.
+        owner: Controller that holds the lease, "" if none.
+        epoch: How many times the run was acquired.
+        created: Wall-clock seconds; ``ended`` likewise, None while it is open.
+        error: First line of the failure, "" if none.
+        parent: Run it was rerun from, or "".
+        cwd: Folder it was started in.
+        python: Python it was started with.
+        actions: Actions recorded so far.
+    """
+
+    key: int
+    name: str
+    task: str
+    phase: Phase
+    owner: str
+    epoch: int
+    created: float
+    ended: float | None
+    error: str
+    parent: str
+    cwd: str
+    python: str
+    actions: int
+
+
+class EventView(msgspec.Struct, frozen=True, kw_only=True):
+    """A notice about a run, or about its action at ``seq`` if that is not 0."""
+
+    seq: int
+    at: float
+    kind: str
+    text: str
+
+
+class RunDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a run but its actions."""
+
+    summary: RunSummary
+    row: RunRow
+    events: tuple[EventView, ...]
+
+
+class TaskCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Actions of a run that share task, kind and phase.
+
+    Attributes:
+        task: Task or step name.
+        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        phase: Their phase.
+        actions: How many.
+        seconds: Time from start to end, summed over those that ended.
+    """
+
+    task: str
+    kind: str
+    phase: Phase
+    actions: int
+    seconds: float
+
+
+class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """An action in a tree or list.
+
+    Attributes:
+        seq: Place in the run, from 1; shown as ``#12``.
+        parent: ``seq`` of the parent, 0 for the root. Always smaller than ``seq``.
+        id: Identity, in hex.
+        task: Task or step name.
+        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        phase: As recorded.
+        created: Wall-clock seconds; ``started`` and ``ended`` likewise, None when not reached.
+        attempts: Attempts charged to the retry budget.
+        losses: Attempts lost to no fault of the action.
+        group: Display group, or "".
+        wake_at: When a durable sleep ends.
+        error: First line of the failure, "" if none.
+    """
+
+    seq: int
+    parent: int
+    id: str
+    task: str
+    kind: str
+    phase: Phase
+    created: float
+    started: float | None
+    ended: float | None
+    attempts: int
+    losses: int
+    group: str
+    wake_at: float | None
+    error: str
+
+
+class AttemptView(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that did not end its action: it failed and was tried again, or was lost."""
+
+    number: int
+    started: float
+    ended: float
+    worker: int
+    log: tuple[LogSpan, ...]
+    failure: Failure
+
+
+class ActionDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """All of an action.
+
+    Attributes:
+        summary: What lists show.
+        code: Fingerprint of the task's body.
+        inputs: Encoded inputs.
+        outcome: Encoded value or failure, None while unfinished.
+        blobs: Blobs that inputs and outcome refer to.
+        worker: Number of the worker of the last attempt, 0 if none.
+        log: Ranges of that worker's log.
+        attempts: Earlier attempts.
+        events: Notices about it.
+    """
+
+    summary: ActionSummary
+    code: bytes
+    inputs: bytes
+    outcome: Outcome | None
+    blobs: tuple[bytes, ...]
+    worker: int
+    log: tuple[LogSpan, ...]
+    attempts: tuple[AttemptView, ...]
+    events: tuple[EventView, ...]
+
+
+class FailedAction(msgspec.Struct, frozen=True, kw_only=True):
+    """An action that failed, and why, with the remote traceback."""
+
+    summary: ActionSummary
+    failure: Failure
+
+
+class WorkerSpan(msgspec.Struct, frozen=True, array_like=True):
+    """Bytes ``[start, end)`` of a worker's log file."""
+
+    worker: int
+    start: int
+    end: int

@@ -1,0 +1,321 @@
+"""Views over the SQLite journal.
+
+Long results come in pages, so that no read stays open while somebody scrolls: an open read keeps the
+write-ahead log from being reset, and it would grow for as long.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from perdure._core.model import Failure, Outcome, Phase
+from perdure._journal.codes import FINAL_NUMBERS, KINDS, PHASE_NUMBERS, PHASES
+from perdure._journal.rows import (
+    RUN_COLUMNS,
+    decode_digests,
+    decode_failure,
+    decode_run,
+    decode_spans,
+)
+from perdure._views.connections import ReadConnections
+from perdure._views.model import (
+    ActionDetail,
+    ActionSummary,
+    AttemptView,
+    EventView,
+    FailedAction,
+    RunDetail,
+    RunSummary,
+    TaskCount,
+    WorkerSpan,
+)
+from perdure.errors import ActionNotFoundError
+
+PAGE = 1000
+SHORTEST_PREFIX = 4
+
+# `seq` counts up from 1 without gaps, so the largest is the number of actions, at the cost of a look
+# at the end of the run.
+_RUNS = (
+    "SELECT key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, "
+    "(SELECT max(seq) FROM actions WHERE run = runs.key) FROM runs"
+)
+_SUMMARY = (
+    "a.seq, a.parent, a.id, t.name, a.kind, a.phase, a.created, a.started, a.ended, a.attempts, "
+    "a.losses, a.label, a.wake_at, a.error"
+)
+_ACTIONS = "FROM actions AS a JOIN tasks AS t ON t.id = a.task WHERE a.run = ?"
+
+
+class SqliteViews:
+    """Questions about the runs of one journal. Safe to use from several threads.
+
+    A journal that does not exist yet is one without runs.
+
+    Args:
+        path: The journal.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._db = ReadConnections(path)
+
+    def close(self) -> None:
+        """Close the connections; a later question opens new ones."""
+        self._db.close()
+
+    def check(self) -> list[str]:
+        """Return what is wrong with the file, nothing if it is sound. Reads all of it."""
+        found = [text for (text,) in self._db.rows("PRAGMA quick_check(20)")]
+        return [] if found == ["ok"] else found
+
+    # --- runs ---
+
+    def runs(
+        self,
+        *,
+        phase: Phase | None = None,
+        task: str | None = None,
+        name: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[RunSummary]:
+        """Return runs, newest first.
+
+        Args:
+            phase: Only those whose recorded phase this is.
+            task: Only those of this root task; ``*`` and ``?`` are wildcards.
+            name: Only those of this name; ``*`` and ``?`` are wildcards.
+            limit: At most so many.
+            before: Only those older than the run of this key: the last one of the page before.
+        """
+        wanted: dict[str, object] = {}
+        if phase is not None:
+            wanted["phase = ?"] = PHASE_NUMBERS[phase]
+        if task is not None:
+            wanted["task GLOB ?"] = task
+        if name is not None:
+            wanted["name GLOB ?"] = name
+        if before is not None:
+            wanted["key < ?"] = before
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
+        query = f"{_RUNS} {where} ORDER BY key DESC LIMIT ?"
+        return [_run_summary(row) for row in self._db.rows(query, *wanted.values(), limit)]
+
+    def run(self, name: str) -> RunDetail | None:
+        """Return everything about a run but its actions, or None."""
+        summaries = self._db.rows(f"{_RUNS} WHERE name = ?", name)
+        rows = self._db.rows(f"SELECT key, {RUN_COLUMNS} FROM runs WHERE name = ?", name)
+        if not summaries or not rows:
+            return None
+        return RunDetail(
+            summary=_run_summary(summaries[0]),
+            row=decode_run(rows[0]),
+            events=tuple(self.events(rows[0][0])),
+        )
+
+    def counts(self, run: int) -> list[TaskCount]:
+        """Return how many actions the run has of each task, kind and phase, with their seconds."""
+        found = self._db.rows(
+            "SELECT t.name, c.kind, c.phase, sum(c.n), sum(c.seconds) FROM ("
+            "SELECT task, kind, phase, count(*) AS n, total(ended - started) AS seconds "
+            "FROM actions WHERE run = ? GROUP BY task, kind, phase"
+            ") AS c JOIN tasks AS t ON t.id = c.task "
+            "GROUP BY t.name, c.kind, c.phase ORDER BY t.name, c.kind, c.phase",
+            run,
+        )
+        return [
+            TaskCount(task=task, kind=KINDS[kind], phase=PHASES[phase], actions=n, seconds=seconds)
+            for task, kind, phase, n, seconds in found
+        ]
+
+    def events(self, run: int) -> list[EventView]:
+        """Return the notices about the run and its actions, oldest first."""
+        return self._events("run = ?", run)
+
+    # --- actions ---
+
+    def tree(self, run: int, *, limit: int | None = None) -> Iterator[ActionSummary]:
+        """Yield the run's actions by ``seq``; each parent comes before its children."""
+        after, left = 0, limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page = self._summaries("AND a.seq > ? ORDER BY a.seq LIMIT ?", run, after, size)
+            yield from page
+            if len(page) < size:
+                return
+            after = page[-1].seq
+            left = None if left is None else left - size
+
+    def children(self, run: int, parent: int, offset: int, limit: int) -> list[ActionSummary]:
+        """Return up to ``limit`` children of the action at ``parent``, after the first ``offset``."""
+        tail = "AND a.parent = ? AND a.seq > ? ORDER BY a.seq LIMIT ? OFFSET ?"
+        return self._summaries(tail, run, parent, parent, limit, offset)
+
+    def unfinished(self, run: int) -> list[ActionSummary]:
+        """Return the actions that are recorded without an outcome, by ``seq``."""
+        return self._summaries(f"AND a.phase NOT IN {FINAL_NUMBERS} ORDER BY a.seq", run)
+
+    def failures(self, run: int, limit: int) -> list[FailedAction]:
+        """Return the first ``limit`` actions that failed, in order of their end, with tracebacks."""
+        found = self._db.rows(
+            f"SELECT {_SUMMARY}, a.failure {_ACTIONS} AND a.failure IS NOT NULL "
+            "ORDER BY a.ended, a.seq LIMIT ?",
+            run,
+            limit,
+        )
+        return [
+            FailedAction(summary=_summary(row[:-1]), failure=decode_failure(row[-1]))
+            for row in found
+        ]
+
+    def action(self, run: int, reference: str) -> ActionDetail | None:
+        """Return an action, or None if there is no such.
+
+        Args:
+            run: Key of the run.
+            reference: ``#12`` for the action at ``seq`` 12, or the first characters of its id in
+                hex, four at least.
+
+        Raises:
+            ActionNotFoundError: The reference is malformed, or fits several actions.
+        """
+        seq = self._seq(run, reference)
+        found = self._db.rows(
+            f"SELECT {_SUMMARY}, t.code, a.inputs, a.value, a.failure, a.value_blobs, a.blobs, "
+            f"a.worker, a.log {_ACTIONS} AND a.seq = ?",
+            run,
+            seq,
+        )
+        if not found:
+            return None
+        code, inputs, value, failure, value_blobs, blobs, worker, log = found[0][-8:]
+        return ActionDetail(
+            summary=_summary(found[0][:-8]),
+            code=code,
+            inputs=inputs,
+            outcome=_outcome(value, failure, value_blobs),
+            blobs=decode_digests(blobs),
+            worker=worker,
+            log=decode_spans(log),
+            attempts=tuple(self.attempts(run, seq)),
+            events=tuple(self._events("run = ? AND seq = ?", run, seq)),
+        )
+
+    def attempts(self, run: int, seq: int) -> list[AttemptView]:
+        """Return the attempts that did not end the action, by number."""
+        found = self._db.rows(
+            "SELECT number, started, ended, worker, log, failure FROM attempts "
+            "WHERE run = ? AND seq = ? ORDER BY number",
+            run,
+            seq,
+        )
+        return [
+            AttemptView(
+                number=number,
+                started=started,
+                ended=ended,
+                worker=worker,
+                log=decode_spans(log),
+                failure=decode_failure(failure),
+            )
+            for number, started, ended, worker, log, failure in found
+        ]
+
+    def log_spans(self, run: int, seq: int) -> list[WorkerSpan]:
+        """Return where the action's output is, that of earlier attempts first."""
+        found = self._db.rows(
+            "SELECT worker, log FROM (SELECT number, worker, log FROM attempts "
+            "WHERE run = ?1 AND seq = ?2 UNION ALL "
+            "SELECT 1 << 62, worker, log FROM actions WHERE run = ?1 AND seq = ?2) ORDER BY number",
+            run,
+            seq,
+        )
+        return [
+            WorkerSpan(worker, span.start, span.end)
+            for worker, log in found
+            for span in decode_spans(log)
+        ]
+
+    # --- helpers ---
+
+    def _seq(self, run: int, reference: str) -> int:
+        if reference.startswith("#") and reference[1:].isascii() and reference[1:].isdigit():
+            return min(int(reference[1:]), 1 << 62)
+        prefix = reference.upper()
+        if len(prefix) < SHORTEST_PREFIX or prefix.strip("0123456789ABCDEF"):
+            raise ActionNotFoundError(
+                f"{reference!r} names no action",
+                hint="use its number, such as #12, or at least four characters of its id",
+            )
+        found = self._db.rows(
+            "SELECT seq FROM actions WHERE run = ? AND substr(hex(id), 1, ?) = ? LIMIT 2",
+            run,
+            len(prefix),
+            prefix,
+        )
+        if len(found) > 1:
+            raise ActionNotFoundError(
+                f"{reference!r} is the beginning of several actions' ids",
+                hint="give more characters of the id, or its number, such as #12",
+            )
+        return int(found[0][0]) if found else 0
+
+    def _summaries(self, tail: str, run: int, *parameters: object) -> list[ActionSummary]:
+        query = f"SELECT {_SUMMARY} {_ACTIONS} {tail}"
+        return [_summary(row) for row in self._db.rows(query, run, *parameters)]
+
+    def _events(self, where: str, *parameters: object) -> list[EventView]:
+        query = f"SELECT seq, at, kind, text FROM events WHERE {where} ORDER BY key"
+        return [
+            EventView(seq=seq, at=at, kind=kind, text=text)
+            for seq, at, kind, text in self._db.rows(query, *parameters)
+        ]
+
+
+def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
+    key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, actions = (
+        columns
+    )
+    return RunSummary(
+        key=key,
+        name=name,
+        task=task,
+        phase=PHASES[phase],
+        owner=owner,
+        epoch=epoch,
+        created=created,
+        ended=ended,
+        error=error or "",
+        parent=parent,
+        cwd=cwd,
+        python=python,
+        actions=actions or 0,
+    )
+
+
+def _summary(columns: tuple[Any, ...]) -> ActionSummary:
+    seq, parent, id_, task, kind, phase, created, started, ended, attempts, losses = columns[:11]
+    group, wake_at, error = columns[11:]
+    return ActionSummary(
+        seq=seq,
+        parent=parent,
+        id=id_.hex(),
+        task=task,
+        kind=KINDS[kind],
+        phase=PHASES[phase],
+        created=created,
+        started=started,
+        ended=ended,
+        attempts=attempts,
+        losses=losses,
+        group=group,
+        wake_at=wake_at,
+        error=error or "",
+    )
+
+
+def _outcome(value: bytes | None, failure: bytes | None, blobs: bytes | None) -> Outcome | None:
+    if value is None and failure is None:
+        return None
+    decoded: Failure | None = None if failure is None else decode_failure(failure)
+    return Outcome(value, decoded, decode_digests(blobs))
