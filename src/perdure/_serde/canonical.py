@@ -57,3 +57,6 @@ _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.ARROW: _first_two,  # the content's digest, not its chunks
     f.POLARS: _first_two,
 }
+
+REORDERED = frozenset({*_RULES, f.ERROR})
+"""Codes of nodes whose canonical form can differ from the encoded one, apart from dicts in them."""

@@ -63,6 +63,13 @@ def load_global(module: str, qualname: str) -> Any:
 
 def encode_class(writer: "Writer", cls: type) -> Ext:
     """Return the node of a class."""
+    node = writer.classes.get(cls)
+    if node is None:
+        node = writer.classes[cls] = _encode_class(writer, cls)
+    return node
+
+
+def _encode_class(writer: "Writer", cls: type) -> Ext:
     if name := reference(cls):
         return writer.node(f.GLOBAL, name)
     generic = vars(cls).get("__pydantic_generic_metadata__") or {}

@@ -24,6 +24,8 @@ def _list(writer: "Writer", value: list[Any]) -> object:
 @encodes(dict)
 def encode_dict(writer: "Writer", value: dict[Any, Any]) -> object:
     """Return a map if all keys are str, else a ``MAP`` node."""
+    if len(value) > 1:
+        writer.in_order = False
     if {*map(type, value)} <= _STR and not (writer.careful and any(map(has_surrogates, value))):
         return dict(zip(value, writer.encode_all(value.values()), strict=True))
     return writer.node(f.MAP, _pairs(writer, value))

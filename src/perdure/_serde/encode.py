@@ -16,7 +16,7 @@ from perdure._blobs.hashing import blake3_of
 from perdure._core.ids import digest
 from perdure._ports import Blobs
 from perdure._serde import format as f
-from perdure._serde.canonical import canonical
+from perdure._serde.canonical import REORDERED, canonical
 from perdure._serde.format import INLINE_BYTES, Encoded, Ext
 from perdure._serde.registry import ENCODERS, find_encoder
 from perdure.errors import SerializationError
@@ -93,15 +93,21 @@ class Writer:
         careful: Whether ints and texts may be such that msgpack cannot represent them.
         refs: Digests of the blobs put so far, in order.
         needs: Action ids of the futures met so far, in order.
+        classes: Nodes of the classes met so far.
+        in_order: Whether the encoded form is the canonical one already.
     """
 
-    __slots__ = ("_depth", "_scalars", "blobs", "careful", "needs", "refs")
+    __slots__ = (
+        "_depth", "_scalars", "blobs", "careful", "classes", "in_order", "needs", "refs",
+    )  # fmt: skip
 
     def __init__(self, blobs: Blobs, *, careful: bool = False) -> None:
         self.blobs = blobs
         self.careful = careful
         self.refs: dict[bytes, None] = {}
         self.needs: dict[bytes, None] = {}
+        self.classes: dict[type, Ext] = {}
+        self.in_order = True
         self._depth = 0
         self._scalars = _CAREFUL if careful else _SCALARS
 
@@ -125,6 +131,8 @@ class Writer:
 
     def node(self, code: int, payload: object) -> Ext:
         """Return a node whose payload has been encoded already."""
+        if code in REORDERED:
+            self.in_order = False
         return Ext(code, _pack(payload))
 
     @contextlib.contextmanager
@@ -158,7 +166,7 @@ def _dumps_tagged(value: object, blobs: Blobs) -> Encoded:
 
         raise explain(value, error) from error
     data = b"\1" + body
-    canon = canonical(body)
+    canon = body if writer.in_order else canonical(body)
     if len(body) < INLINE_BYTES:
         return Encoded(data, _value_digest(canon), tuple(writer.refs), tuple(writer.needs))
     return _spilled(data, canon, writer)

@@ -19,7 +19,6 @@ from typing import Any
 from perdure._serde.classes import type_name
 from perdure._serde.format import Deferred
 
-_NOTHING: frozenset[type] = frozenset()
 _MAX_VALUE = 100
 _CALLABLE: Any = abc.Callable
 
@@ -194,7 +193,7 @@ def _instance(cls: type, name: str) -> Check:
             return value
         raise Mismatch(name, value, reason if isinstance(value, str) else "")
 
-    return Check(name, (), check)
+    return Check(name, (cls,), check)
 
 
 def _type_check(annotation: object, args: tuple[Any, ...]) -> Check:
