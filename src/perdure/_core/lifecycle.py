@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from perdure._core import failures
 from perdure._core.effects import Effects
-from perdure._core.model import Failure, LogSpan, Outcome
+from perdure._core.model import Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
 from perdure._core.records import AttemptRow, EventRow, RunEnd
 from perdure._core.retry import delay, should_retry
@@ -30,6 +30,17 @@ places."""
 
 MAX_DEPTH = 100
 """Levels of tasks calling tasks."""
+
+CANCELLED_BY_PARENT = "cancelled by its parent"
+"""Message of the failure of a child its parent has cancelled; a replay recognises it."""
+
+PARENT_ENDED = "its parent has ended"
+PARENT_FAILED = "its parent has failed"
+PARENT_TOO_LONG = "its parent has run too long"
+PARENT_TOO_LATE = "the deadline of its parent has passed"
+WITH_PARENT = frozenset({PARENT_ENDED, PARENT_FAILED, PARENT_TOO_LONG, PARENT_TOO_LATE})
+"""Messages of the failures of children stopped because the attempt that called them was over. No
+parent has seen them: one that calls such a child again, in a later attempt, has it run again."""
 
 
 @dataclass(slots=True)
@@ -129,12 +140,12 @@ class Lifecycle:
         action.run.backlog[action.id] = action
         self.scheduler.enqueue(action, front=front)
 
-    def sleep(self, action: Action, wake_at: float) -> None:
+    def sleep(self, action: Action) -> None:
         """A durable sleep begins or goes on; its end is written at once: no crash moves it."""
+        assert action.wake_at is not None
         if action.stage is Stage.RECALLING:
             action.move(Stage.WAITING)
-        if action.wake_at is None:
-            action.wake_at = wake_at
+        if not action.seq:
             self.effects.rows.append(row_of(action, self.effects.rows))
         self.timers.at(action.wake_at, self._wake, action)
 
@@ -154,7 +165,7 @@ class Lifecycle:
         if outcome.failure is not None:
             self.attempt_failed(attempt, self._reason(action, outcome.failure))
             return
-        self.cancel_children(action, "its parent has ended")
+        self.cancel_children(action, PARENT_ENDED)
         if attempt.replays and not action.retry_failed:
             action.outcome = outcome
             action.move(Stage.AUDITING)
@@ -187,7 +198,7 @@ class Lifecycle:
         action = attempt.action
         policy = action.task.spec.retry  # type: ignore[union-attr]
         if action.run.closed or not should_retry(policy, failure, action.charged):
-            self.cancel_children(action, "its parent has failed")
+            self.cancel_children(action, PARENT_FAILED)
             self.finish(action, Outcome(failure=failure))
             return
         self.note_attempt(action, failure)
@@ -222,14 +233,13 @@ class Lifecycle:
         elif guilty:
             self.attempt_failed(attempt, failure)
         else:
-            action.charged -= 1
-            action.total_losses += 1
             action.losses = 1 if progressed else action.losses + 1
             action.progress = False
             if action.losses > MAX_LOSSES:
-                action.charged += 1
                 self.attempt_failed(attempt, failure)
                 return
+            action.charged -= 1
+            action.total_losses += 1
             self.note_attempt(action, failure)
             self.queue(action, front=True)
 
@@ -267,23 +277,26 @@ class Lifecycle:
         """End the action with a failure that is not an attempt's."""
         self.finish(action, Outcome(failure=failure))
 
-    def finish(self, action: Action, outcome: Outcome) -> None:
+    def finish(self, action: Action, outcome: Outcome, ended: float | None = None) -> None:
         """Decide the outcome. It is written now, and visible to nobody before the commit (P1)."""
         if action.stage is Stage.QUEUED:
             self.scheduler.left_queue(action)
         run, rows = action.run, self.effects.rows
         action.move(Stage.COMMITTING)
         action.outcome = outcome
-        action.ended = self.now
+        action.ended = self.now if ended is None else ended
         run.dirty.pop(action.id, None)
         run.backlog.pop(action.id, None)
         rows.append(row_of(action, rows))
         self.effects.finished.append(action)
         if action.parent is None:
-            run.closed = True
-            rows.append(
-                RunEnd(run=run.key, phase=rows[-1].phase, at=self.now, outcome=outcome)  # type: ignore[union-attr]
-            )
+            self.end_run(run, outcome)
+
+    def end_run(self, run: Run, outcome: Outcome) -> None:
+        """The root has its outcome: so has the run."""
+        run.closed = True
+        end = RunEnd(run=run.key, phase=phase_of(outcome), at=self.now, outcome=outcome)
+        self.effects.rows.append(end)
 
     def committed(self, action: Action) -> None:
         """The outcome is recorded: let everyone see it who waits for it, and forget the action."""
@@ -330,9 +343,11 @@ class Lifecycle:
         if not is_unfinished(action):
             return
         self.cancel_children(action, why)
-        if action.attempt is None:
+        if action.stage is Stage.RECALLING:
+            action.ending = why  # what is recorded of it is not to be written over
+        elif action.attempt is None:
             self.fail(action, failures.cancelled(why))
-        elif not action.ending:
+        else:
             self._stop_attempt(action.attempt, why)
 
     def cancel_children(self, action: Action, why: str) -> None:
@@ -343,6 +358,10 @@ class Lifecycle:
     def _stop_attempt(self, attempt: Attempt, ending: str) -> None:
         """Ask the worker to stop the attempt, and see to it that it does."""
         action, worker = attempt.action, attempt.worker
+        if action.ending:
+            if action.ending == "max_runtime":
+                action.ending = ending  # it is being stopped, and must not be attempted again
+            return
         action.ending = ending
         timeout = ending in ("deadline", "max_runtime")
         worker.outbox.append(Interrupt(attempt.handle, "timeout" if timeout else "cancelled"))
@@ -357,7 +376,7 @@ class Lifecycle:
 
     def _expire_attempt(self, attempt: Attempt) -> None:
         if attempt.handle in self.scheduler.attempts and not attempt.action.ending:
-            self.cancel_children(attempt.action, "its parent has run too long")
+            self.cancel_children(attempt.action, PARENT_TOO_LONG)
             self._stop_attempt(attempt, "max_runtime")
 
     def _expire_queued(self, action: Action, since: float, limit: float) -> None:
@@ -367,10 +386,10 @@ class Lifecycle:
     def _expire(self, action: Action, limit: str, seconds: float) -> None:
         if not is_unfinished(action):
             return
-        self.cancel_children(action, "the deadline of its parent has passed")
+        self.cancel_children(action, PARENT_TOO_LATE)
         if action.attempt is None:
             self.fail(action, failures.timed_out(limit, seconds))
-        elif not action.ending:
+        else:
             self._stop_attempt(action.attempt, limit)
 
     def close(self, run: Run) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from perdure._core import failures
 from perdure._core.effects import Effects
-from perdure._core.lifecycle import WAITED_FOR, Ended, Lifecycle
+from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, Outcome, Phase, TaskSpec
 from perdure._core.orders import Unknown
 from perdure._core.records import ActionRow
@@ -38,9 +38,6 @@ MAX_CRASHED_STARTS = 3
 MAX_KILLED_STARTS = 12
 """Workers of a pool that may die before their Hello, in a row, before its work fails: by
 themselves, and by somebody's kill."""
-
-CANCELLED_BY_PARENT = "cancelled by its parent"
-"""Message of the failure of a child its parent has cancelled; a replay recognises it."""
 
 
 class WorkerEnd:
@@ -208,11 +205,11 @@ class Machine:
         nap = self._child(caller, action, "durable.sleep", "sleep", b"", (), group)
         if nap is None:
             return
-        nap.ended = self.now + seconds
+        nap.wake_at = self.now + seconds
         if caller.action.replay:
             self._recall(nap)
         else:
-            self.lifecycle.sleep(nap, self.now + seconds)
+            self.lifecycle.sleep(nap)
 
     def _child(
         self,
@@ -236,8 +233,7 @@ class Machine:
                 self.scheduler.block(caller)
         existing = run.actions.get(action)
         if existing is not None:
-            existing.waiter = caller
-            existing.index = caller.calls
+            self._attach(existing, caller)
             return None
         child = Action(
             id=action,
@@ -258,6 +254,22 @@ class Machine:
             parent.children = {}
         parent.children[action] = child
         return child
+
+    def _attach(self, action: Action, caller: Attempt) -> None:
+        """A new attempt of the parent calls an action that is in flight."""
+        before, parent = action.parent, caller.action
+        if before is not parent and before is not None:  # the parent itself was called again
+            (before.children or {}).pop(action.id, None)
+            parent.children = parent.children or {}
+            parent.children[action.id] = action
+            action.parent = parent
+        action.waiter = caller
+        action.index = caller.calls
+        if action.stage is Stage.RECALLING:
+            action.ending = ""
+        failure = action.outcome.failure if action.outcome else None
+        stopped = failure.message if failure else action.ending
+        action.called_again = stopped == CANCELLED_BY_PARENT or stopped in WITH_PARENT
 
     def lookup(self, parent: int, action: bytes) -> None:
         """An attempt asks whether a step is recorded."""
@@ -283,8 +295,7 @@ class Machine:
         step.created = row.created
         step.started = row.started
         step.worker = caller.worker.number
-        self.lifecycle.finish(step, row.outcome)
-        step.ended = row.ended
+        self.lifecycle.finish(step, row.outcome, row.ended)
 
     def done(self, handle: int, ended: Ended) -> None:
         """An attempt ended."""
@@ -358,7 +369,9 @@ class Machine:
 
     def _recalled(self, action: Action, row: ActionRow | None) -> None:
         run = action.run
-        if row is not None and row.run != run.key:
+        if action.ending:
+            self._stop_recalled(action, row)
+        elif row is not None and row.run != run.key:
             self._recovered(action, row)
         elif row is None:
             action.replay = bool(run.recover)
@@ -368,12 +381,26 @@ class Machine:
         else:
             self._recall_outcome(action, row, row.outcome)
 
+    def _stop_recalled(self, action: Action, row: ActionRow | None) -> None:
+        """The action was stopped before the journal had answered; what is recorded stays."""
+        if row is not None and row.run != action.run.key:
+            row = None
+        if row is not None and row.outcome is not None:
+            self._deliver_recorded(action, row.outcome)
+        elif action.kind not in WAITED_FOR:
+            self._forget_step(action)
+        else:
+            if row is not None:
+                self._adopt(action, row)
+                action.charged, action.total_losses = row.attempts, row.losses
+            self.lifecycle.fail(action, failures.cancelled(action.ending))
+
     def _go_on(self, action: Action) -> None:
         """Nothing is recorded that would end the action: do what was asked for."""
         if action.kind == "task":
             self.lifecycle.admit(action)
         elif action.kind == "sleep":
-            self.lifecycle.sleep(action, action.ended or self.now)
+            self.lifecycle.sleep(action)
         else:
             self._forget_step(action)
 
@@ -394,13 +421,16 @@ class Machine:
         was_running = row.phase is Phase.RUNNING
         action.charged = max(0, row.attempts - was_running)
         action.total_losses = row.losses + was_running
+        above = action.parent
+        action.retry_failed = action.charged > 0 or (above is not None and above.retry_failed)
         self._go_on(action)
 
     def _adopt(self, action: Action, row: ActionRow) -> None:
         action.seq = row.seq
         action.created = row.created
-        action.wake_at = row.wake_at
         action.replay = True
+        if row.wake_at is not None:
+            action.wake_at = row.wake_at
 
     def _recall_outcome(self, action: Action, row: ActionRow, outcome: Outcome) -> None:
         caller = action.parent
@@ -411,13 +441,15 @@ class Machine:
             self._deliver_recorded(action, outcome)
         elif failure.message == CANCELLED_BY_PARENT:
             self._hold(action, row)
-        elif caller.retry_failed and action.kind != "sleep":
+        elif caller.retry_failed or failure.message in WITH_PARENT:
             self._retry_recorded(action, row)
         else:
             self._deliver_recorded(action, outcome)
 
     def _deliver_recorded(self, action: Action, outcome: Outcome) -> None:
-        action.stage = Stage.COMMITTED
+        action.move(Stage.COMMITTED)
+        if action.parent is None:
+            self.lifecycle.end_run(action.run, outcome)
         self.lifecycle.release(action, outcome)
 
     def _retry_recorded(self, action: Action, row: ActionRow) -> None:
@@ -430,6 +462,7 @@ class Machine:
     def _hold(self, action: Action, row: ActionRow) -> None:
         """Wait for the parent to cancel the child again; if it does not, run it after all."""
         self._adopt(action, row)
+        action.total_losses = row.attempts + row.losses
         action.move(Stage.WAITING)
         took = (row.ended or row.created) - row.created
         self.timers.at(self.now + 2 * took + 1.0, self._unhold, action)
@@ -474,8 +507,38 @@ class Machine:
     def committed(self, actions: Sequence[Action]) -> None:
         """The journal has recorded these outcomes."""
         for action in actions:
-            if action.stage is Stage.COMMITTING:
+            if action.stage is not Stage.COMMITTING:
+                continue
+            if action.called_again and action.outcome and action.outcome.failure:
+                self._call_again(action)
+            else:
                 self.lifecycle.committed(action)
+
+    def _call_again(self, action: Action) -> None:
+        """The action was called anew while it was being stopped: now its end is on record."""
+        action.move(Stage.COMMITTED)
+        again = Action(
+            id=action.id,
+            run=action.run,
+            parent=action.parent,
+            name=action.name,
+            kind=action.kind,
+            created=action.created,
+            index=action.index,
+            depth=action.depth,
+            task=action.task,
+            inputs=action.inputs,
+            blobs=action.blobs,
+            group=action.group,
+            waiter=action.waiter,
+            needs=action.needs,
+            dependents=action.dependents,
+            wake_at=action.wake_at,
+        )
+        assert again.parent is not None
+        assert again.parent.children is not None
+        again.run.actions[again.id] = again.parent.children[again.id] = again
+        self._recall(again)
 
     # --- people's view ----------------------------------------------------------------------------
 

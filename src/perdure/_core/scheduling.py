@@ -99,7 +99,10 @@ class Scheduler:
     def left_queue(self, action: Action) -> None:
         """An action stopped being ready by other means than placement; its entry is skipped."""
         assert action.task is not None
-        action.task.lane.count -= 1
+        lane = action.task.lane
+        lane.count -= 1
+        if not lane.count:
+            lane.queues.clear()  # nobody will come by to skip the entries that are left
 
     def _next_ready(self, lane: Lane) -> Action | None:
         """Remove and return the action of the lane that is first in order."""

@@ -62,7 +62,8 @@ class Action:
         losses: Attempts lost to no fault of its own since it last made progress.
         progress: A child's outcome was recorded since the last loss.
         total_losses: The same, since ever.
-        ending: Why it is being stopped (a failure), once it is.
+        ending: Why it is being stopped: a time limit's name or a message, once it is.
+        called_again: A later attempt of the parent has called it while it was being stopped.
     """
 
     id: bytes
@@ -100,6 +101,7 @@ class Action:
     worker: int = 0
     log: tuple[LogSpan, ...] = ()
     ending: str = ""
+    called_again: bool = False
 
     def move(self, stage: Stage) -> None:
         """Go to another stage.

@@ -1,0 +1,306 @@
+"""Drives a machine by hand: commands in, effects out, with a journal in memory and no clock.
+
+Tests speak in task names: ``driver.call(parent, "clean")`` returns an :class:`Action`,
+``driver.end(action, b"1")`` ends its attempt. Every step checks the invariants.
+"""
+
+from typing import Any, TypeVar
+
+from perdure._core import failures
+from perdure._core.ids import action_id, digest, root_id
+from perdure._core.invariants import check
+from perdure._core.lifecycle import Ended
+from perdure._core.machine import Machine, WorkerEnd
+from perdure._core.model import Demand, Failure, Loader, Outcome, RetryPolicy, TaskSpec
+from perdure._core.model import TimeoutPolicy as Timeout
+from perdure._core.orders import Deliver, Start
+from perdure._core.records import ActionRow, AttemptRow, RunEnd, RunRow
+from perdure._core.state import Action, Run, Worker
+from perdure._core.transitions import Stage
+from perdure._journal.memory import MemoryJournal
+
+Kind = TypeVar("Kind")
+NO_LIMITS = Timeout()
+DIED = failures.worker_lost("its worker died")
+
+
+def spec(
+    name: str = "task",
+    *,
+    is_async: bool = False,
+    retries: int = 0,
+    base: float = 0.0,
+    cpu: float = 1.0,
+    memory: int = 0,
+    timeout: Timeout = NO_LIMITS,
+) -> TaskSpec:
+    """Return a task spec."""
+    return TaskSpec(
+        name=name,
+        loader=Loader("module"),
+        is_async=is_async,
+        demand=Demand(cpu=cpu, memory=memory),
+        retry=RetryPolicy(count=retries, base=base, jitter=0.0),
+        timeout=timeout,
+    )
+
+
+def error(text: str = "boom", *, retryable: bool = True) -> Failure:
+    """Return a failure of the user's code."""
+    return Failure("builtins.ValueError", text, retryable=retryable)
+
+
+class Driver:
+    """A controller without a shell.
+
+    Args:
+        cpu: Cores of the node.
+        journal: What earlier controllers have recorded.
+
+    Attributes:
+        hold_commits: Rows gather until :meth:`commit`.
+        hold_answers: Lookups and audits gather until :meth:`answer`.
+        hold_workers: Workers do not come up until :meth:`come_up`.
+        orders: What workers were told, in order.
+        rows: What was given to the journal, in order.
+        killed: Numbers of workers to be killed.
+        ended: Outcomes of runs that have ended.
+    """
+
+    def __init__(
+        self, cpu: float = 2.0, journal: MemoryJournal | None = None, memory: int = 1000
+    ) -> None:
+        self.journal = journal or MemoryJournal()
+        self.now = 100.0
+        self.machine = Machine(Demand(cpu=cpu, memory=memory), grace=0.5)
+        self.machine.advance(self.now)
+        self.hold_commits = self.hold_answers = self.hold_workers = False
+        self.orders: list[tuple[int, Any]] = []
+        self.rows: list[Any] = []
+        self.killed: list[int] = []
+        self.ended: list[Outcome] = []
+        self.spawned: list[Worker] = []
+        self._rows: list[Any] = []
+        self._finished: list[Action] = []
+        self._lookups: list[tuple[Run, list[bytes]]] = []
+        self._audits: list[Any] = []
+
+    # --- the shell --------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Carry effects out until there are none."""
+        machine, effects = self.machine, self.machine.effects
+        while True:
+            machine.place()
+            check(machine)
+            for worker in effects.told.values():
+                self.orders += [(worker.number, order) for order in worker.outbox]
+                worker.outbox.clear()
+            effects.told.clear()
+            self.killed += [w.number for w in effects.kills]
+            effects.kills.clear()
+            self.ended += [outcome for _, outcome in effects.ended]
+            effects.ended.clear()
+            self.spawned += effects.spawns
+            effects.spawns.clear()
+            self._rows += effects.rows
+            self._finished += effects.finished
+            effects.rows, effects.finished = [], []
+            self._lookups += effects.lookups.items()
+            effects.lookups.clear()
+            self._audits += effects.audits
+            effects.audits.clear()
+            if not (
+                (not self.hold_workers and self._ready())
+                or (not self.hold_commits and self._commit())
+                or (not self.hold_answers and self._answer())
+            ):
+                return
+
+    def _ready(self) -> bool:
+        spawned, self.spawned = self.spawned, []
+        for worker in spawned:
+            self.machine.worker_ready(worker.number)
+        return bool(spawned)
+
+    def _commit(self) -> bool:
+        rows, finished = self._rows, self._finished
+        self._rows, self._finished = [], []
+        epochs = {run.key: run.epoch for run in self.machine.runs.values()}
+        self.journal.commit([r for r in rows if r.run in epochs], epochs)
+        self.rows += rows
+        self.machine.committed(finished)
+        return bool(rows)
+
+    def _answer(self) -> bool:
+        lookups, self._lookups = self._lookups, []
+        audits, self._audits = self._audits, []
+        for run, ids in lookups:
+            self.machine.looked_up(run, ids, self.journal.lookup(run.key, ids))
+        for attempt in audits:
+            action = attempt.action
+            recorded = self.journal.children(action.run.key, action.seq)
+            missing = [task for id_, task, _ in recorded if id_ not in attempt.called]
+            self.machine.audited(attempt, missing)
+        return bool(lookups or audits)
+
+    def come_up(self) -> None:
+        """Workers that were asked for say Hello."""
+        self._ready()
+        self.settle()
+
+    def commit(self) -> None:
+        """What was held back is recorded."""
+        self._commit()
+        self.settle()
+
+    def answer(self) -> None:
+        """What the journal was asked is answered."""
+        self._answer()
+        self.settle()
+
+    def after(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.machine.advance(self.now)
+        self.settle()
+
+    # --- commands ---------------------------------------------------------------------------------
+
+    def start(self, task: TaskSpec | None = None, name: str = "run") -> Action:
+        """Start or resume the run of that name; return its root."""
+        task = task or spec("root", is_async=True)
+        row = self.journal.load_run(name)
+        key = row.key if row else self.journal.create_run(RunRow(name=name, spec=task))
+        epoch = self.journal.acquire(key, f"{id(self)}", lambda _: False)
+        run = Run(key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1)
+        self.machine.start_run(run, task, root_id(name), b"")
+        self.settle()
+        assert run.root is not None
+        return run.root
+
+    def call(
+        self,
+        parent: Action,
+        task: TaskSpec | str = "task",
+        k: int = 0,
+        needs: tuple[bytes, ...] = (),
+    ) -> Action:
+        """The parent's attempt calls a child; return it."""
+        task = spec(task) if isinstance(task, str) else task
+        id_ = self.id(parent, task.name, k)
+        assert parent.attempt is not None
+        self.machine.call(parent.attempt.handle, task, id_, b"inputs", needs)
+        child = parent.run.actions[id_]
+        self.settle()
+        return child
+
+    def id(self, parent: Action, name: str, k: int = 0) -> bytes:
+        """Return the id of a child."""
+        return action_id(parent.id, name, digest(b"inputs"), k)
+
+    def sleep(self, parent: Action, seconds: float) -> Action:
+        """The parent's attempt asks for a durable sleep."""
+        assert parent.attempt is not None
+        id_ = self.id(parent, "durable.sleep")
+        self.machine.sleep(parent.attempt.handle, id_, seconds)
+        nap = parent.run.actions[id_]
+        self.settle()
+        return nap
+
+    def step(self, parent: Action, name: str, value: bytes = b"step") -> bytes:
+        """The parent's attempt has taken a step; return its id."""
+        assert parent.attempt is not None
+        id_ = self.id(parent, name)
+        row = ActionRow(
+            run=0, seq=0, id=id_, parent=0, task=name, created=self.now, kind="trace",
+            outcome=Outcome(value=value), started=self.now, ended=self.now + 0.25,
+        )  # fmt: skip
+        self.machine.record(parent.attempt.handle, row)
+        self.settle()
+        return id_
+
+    def end(
+        self, action: Action, value: bytes = b"value", failure: Failure | None = None,
+        seconds: float = 1.0,
+    ) -> None:  # fmt: skip
+        """The action's attempt ends."""
+        assert action.attempt is not None, f"{action.name} is {action.stage.name}"
+        outcome = Outcome(failure=failure) if failure else Outcome(value=value)
+        self.machine.done(action.attempt.handle, Ended(outcome, seconds))
+        self.settle()
+
+    def fail(self, action: Action, failure: Failure | None = None) -> None:
+        """The action's attempt ends with an error."""
+        self.end(action, failure=failure or error())
+
+    def kill(self, action: Action | int, *, guilty: bool = False) -> None:
+        """The worker of the action is gone."""
+        number = action if isinstance(action, int) else self.worker(action).number
+        self.machine.worker_gone(number, WorkerEnd(DIED, guilty=guilty))
+        self.settle()
+
+    def block(self, action: Action) -> None:
+        """The action's sync attempt waits for its children."""
+        assert action.attempt is not None
+        self.machine.blocked(action.attempt.handle)
+        self.settle()
+
+    # --- what is to be seen -----------------------------------------------------------------------
+
+    def worker(self, action: Action) -> Worker:
+        """Return the worker that has the action's attempt."""
+        assert action.attempt is not None, f"{action.name} is {action.stage.name}"
+        return action.attempt.worker
+
+    def told(self, kind: type[Kind]) -> list[Kind]:
+        """Return the orders of that kind, in order."""
+        return [order for _, order in self.orders if isinstance(order, kind)]
+
+    def started(self) -> list[str]:
+        """Return the names of the actions that were started, in order."""
+        return [order.attempt.action.name for order in self.told(Start)]
+
+    def delivered(self, id_: bytes) -> list[Outcome]:
+        """Return the outcomes of that action that attempts were shown."""
+        return [order.outcome for order in self.told(Deliver) if order.id == id_]
+
+    def recorded(self, id_: bytes, run: int = 1) -> ActionRow | None:
+        """Return the action's row."""
+        return self.journal.lookup(run, [id_]).get(id_)
+
+    def outcome(self, action: Action) -> Outcome | None:
+        """Return the recorded outcome."""
+        row = self.recorded(action.id, action.run.key)
+        return row.outcome if row else None
+
+    def failure(self, action: Action) -> Failure:
+        """Return the recorded failure."""
+        outcome = self.outcome(action)
+        assert outcome is not None, f"{action.name} is {action.stage.name}"
+        assert outcome.failure is not None
+        return outcome.failure
+
+    def attempts(self) -> list[AttemptRow]:
+        """Return the attempts that did not end their action."""
+        return [row for row in self.rows if isinstance(row, AttemptRow)]
+
+    def run_ends(self) -> list[RunEnd]:
+        """Return what was written of runs."""
+        return [row for row in self.rows if isinstance(row, RunEnd)]
+
+    def restarted(self) -> "Driver":
+        """SIGKILL of the controller; another one finds the journal."""
+        driver = Driver(self.machine.scheduler.ledger.capacity.cpu, self.journal)
+        driver.now = self.now
+        driver.machine.advance(self.now)
+        return driver
+
+    def flush(self) -> None:
+        """Unfinished actions are written for people to see."""
+        self.after(1.5)
+        self.machine.flush()
+        self.settle()
+
+
+__all__ = ["Driver", "Stage", "Timeout", "error", "spec"]
