@@ -4,6 +4,7 @@ Everything that changes an action's stage is here; who asked for it (a worker's 
 the journal's answer, the user) is the business of ``machine.py``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from perdure._core import failures
@@ -84,13 +85,8 @@ class Lifecycle:
             action.move(Stage.WAITING)
         timeout = task.spec.timeout
         if timeout.deadline is not None:
-            self.timers.at(
-                action.created + timeout.deadline,
-                self._expire,
-                action,
-                "deadline",
-                timeout.deadline,
-            )
+            due = action.created + timeout.deadline
+            self.later(action, due, self._expire, action, "deadline", timeout.deadline)
         for need in action.needs:
             self._await_need(action, need)
             if action.stage is not Stage.WAITING:
@@ -136,7 +132,8 @@ class Lifecycle:
         action.queued_at = self.now
         limit = action.task.spec.timeout.max_queued_time  # type: ignore[union-attr]
         if limit is not None:
-            self.timers.at(self.now + limit, self._expire_queued, action, self.now, limit)
+            due = self.now + limit
+            self.later(action, due, self._expire_queued, action, self.now, limit)
         action.run.backlog[action.id] = action
         self.scheduler.enqueue(action, front=front)
 
@@ -147,7 +144,19 @@ class Lifecycle:
             action.move(Stage.WAITING)
         if not action.seq:
             self.effects.rows.append(row_of(action, self.effects.rows))
-        self.timers.at(action.wake_at, self._wake, action)
+        self.later(action, action.wake_at, self._wake, action)
+
+    def later(
+        self, action: Action, due: float, callback: Callable[..., None], *args: object
+    ) -> None:
+        """Do something to the action at a time, unless it has ended by then."""
+        action.timers = action.timers or []
+        action.timers.append(self.timers.at(due, callback, *args))
+
+    def _forget_timers(self, action: Action) -> None:
+        if action.timers:
+            self.timers.cancel(action.timers)
+            action.timers = None
 
     def _wake(self, action: Action) -> None:
         if is_unfinished(action):
@@ -209,7 +218,7 @@ class Lifecycle:
         action.run.dirty[action.id] = action
         wait = delay(policy, action.charged, action.id)
         if wait:
-            self.timers.at(self.now + wait, self._retry, action)
+            self.later(action, self.now + wait, self._retry, action)
         else:
             self._retry(action)
 
@@ -283,6 +292,7 @@ class Lifecycle:
             self.scheduler.left_queue(action)
         run, rows = action.run, self.effects.rows
         action.move(Stage.COMMITTING)
+        self._forget_timers(action)
         action.outcome = outcome
         action.ended = self.now if ended is None else ended
         run.dirty.pop(action.id, None)
@@ -316,7 +326,7 @@ class Lifecycle:
         recent = run.recent
         recent[action.id] = outcome
         if len(recent) > RECENT:
-            del recent[next(iter(recent))]
+            recent.popitem(last=False)
         if action.waiter is not None:
             self.deliver(action.waiter, action, outcome)
         for dependent in action.dependents or ():
@@ -404,6 +414,7 @@ class Lifecycle:
                 if not attempt.worker.killed:
                     attempt.worker.killed = attempt.worker.stopping = True
                     self.effects.kills.append(attempt.worker)
+            self._forget_timers(action)
             action.stage = Stage.COMMITTED
         run.actions.clear()
         run.dirty.clear()

@@ -465,7 +465,7 @@ class Machine:
         action.total_losses = row.attempts + row.losses
         action.move(Stage.WAITING)
         took = (row.ended or row.created) - row.created
-        self.timers.at(self.now + 2 * took + 1.0, self._unhold, action)
+        self.lifecycle.later(action, self.now + 2 * took + 1.0, self._unhold, action)
 
     def _unhold(self, action: Action) -> None:
         if action.stage is Stage.WAITING:

@@ -209,7 +209,7 @@ class Scheduler:
         run.dirty[action.id] = action
         limit = action.task.spec.timeout.max_runtime  # type: ignore[union-attr]
         if limit is not None:
-            self.timers.at(now + limit, self.overrun, attempt)
+            attempt.limit = self.timers.at(now + limit, self.overrun, attempt)
         worker.outbox.append(Start(attempt))
         self.effects.told[worker.number] = worker
 
@@ -262,6 +262,8 @@ class Scheduler:
         del worker.attempts[attempt.handle]
         action.attempt = None
         action.run.running -= 1
+        if attempt.limit is not None:
+            self.timers.cancel([attempt.limit])
         if attempt.blocked:
             self._forget_kept_space(attempt)
             worker.blocked -= 1

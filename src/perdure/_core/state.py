@@ -4,11 +4,12 @@ Plain mutable records. Only actions without a recorded outcome live here (and, b
 whose outcome has just been recorded), so memory follows the work in flight, not the work done.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from perdure._core.model import Demand, LogSpan, Outcome, TaskSpec
 from perdure._core.orders import Order
+from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
 PoolKey = tuple[int, bool, tuple[tuple[str, str], ...]]
@@ -63,6 +64,7 @@ class Action:
         progress: A child's outcome was recorded since the last loss.
         total_losses: The same, since ever.
         ending: Why it is being stopped: a time limit's name or a message, once it is.
+        timers: What is to happen to it at certain times, unless it has ended.
         called_again: A later attempt of the parent has called it while it was being stopped.
     """
 
@@ -102,6 +104,7 @@ class Action:
     log: tuple[LogSpan, ...] = ()
     ending: str = ""
     called_again: bool = False
+    timers: list[Timer] | None = None
 
     def move(self, stage: Stage) -> None:
         """Go to another stage.
@@ -145,6 +148,7 @@ class Attempt:
         replays: Its calls are recalled from the journal first.
         called: Ids of its calls, kept while it replays, up to ``CALLED_LIMIT`` of them.
         kept_space: What it keeps of its node while it is blocked.
+        limit: Its ``max_runtime``.
     """
 
     handle: int
@@ -156,6 +160,7 @@ class Attempt:
     calls: int = 0
     called: set[bytes] = field(default_factory=set)
     kept_space: Demand | None = None
+    limit: Timer | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -251,7 +256,7 @@ class Run:
     next_seq: int = 1
     dirty: dict[bytes, Action] = field(default_factory=dict)
     backlog: dict[bytes, Action] = field(default_factory=dict)
-    recent: dict[bytes, Outcome] = field(default_factory=dict)
+    recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
     awaited: dict[bytes, list[Action]] = field(default_factory=dict)
     root: Action | None = None
     tasks: dict[TaskSpec, Task] = field(default_factory=dict)
