@@ -1,3 +1,87 @@
-"""Perdure: plain Python as durable, distributed AI workflows."""
+"""Perdure: plain Python as durable, distributed AI workflows.
 
-from perdure._api.environment import TaskEnvironment
+Everything public is here. Names are loaded when they are first used, so that ``import perdure``
+costs next to nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure import errors as errors
+    from perdure._api import durable as durable
+    from perdure._api.context import Context as Context
+    from perdure._api.context import ctx as ctx
+    from perdure._api.context import custom_context as custom_context
+    from perdure._api.context import get_custom_context as get_custom_context
+    from perdure._api.environment import TaskEnvironment as TaskEnvironment
+    from perdure._api.future import Future as Future
+    from perdure._api.grouping import group as group
+    from perdure._api.mapping import map as map  # noqa: A004  # perdure.map
+    from perdure._api.options import Backoff as Backoff
+    from perdure._api.options import Resources as Resources
+    from perdure._api.options import RetryStrategy as RetryStrategy
+    from perdure._api.options import Timeout as Timeout
+    from perdure._api.task import Task as Task
+    from perdure._api.trace import trace as trace
+    from perdure._api.waiting import as_completed as as_completed
+    from perdure._api.waiting import gather as gather
+    from perdure._api.waiting import wait as wait
+    from perdure._serde import PickledValueWarning as PickledValueWarning
+    from perdure.client.attaching import CodeChangedWarning as CodeChangedWarning
+    from perdure.client.handle import Run as Run
+    from perdure.client.running import get_run as get_run
+    from perdure.client.running import rerun as rerun
+    from perdure.client.running import resume as resume
+    from perdure.client.running import run as run
+    from perdure.client.running import runs as runs
+    from perdure.client.running import with_runcontext as with_runcontext
+    from perdure.client.settings import init as init
+    from perdure.client.settings import init_from_api_key as init_from_api_key
+    from perdure.client.settings import init_from_config as init_from_config
+    from perdure.client.settings import init_in_cluster as init_in_cluster
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "perdure": ("errors",),
+    "perdure._api": ("durable",),
+    "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
+    "perdure._api.environment": ("TaskEnvironment",),
+    "perdure._api.future": ("Future",),
+    "perdure._api.grouping": ("group",),
+    "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "Timeout"),
+    "perdure._api.mapping": ("map",),
+    "perdure._api.task": ("Task",),
+    "perdure._api.trace": ("trace",),
+    "perdure._api.waiting": ("as_completed", "gather", "wait"),
+    "perdure._serde": ("PickledValueWarning",),
+    "perdure.client.attaching": ("CodeChangedWarning",),
+    "perdure.client.handle": ("Run",),
+    "perdure.client.running": ("get_run", "rerun", "resume", "run", "runs", "with_runcontext"),
+    "perdure.client.settings": (
+        "init",
+        "init_from_api_key",
+        "init_from_config",
+        "init_in_cluster",
+    ),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the names of the table, nothing else
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+    if home == "perdure" or name == "durable":
+        value = importlib.import_module(f"{home}.{name}")
+    else:
+        value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -41,7 +41,7 @@ class Worker:
         self.reader = FrameReader()
         self.specs: dict[int, TaskSpec] = {}
         self.numbers: dict[TaskSpec, int] = {}
-        self.assigned: dict[int, "Action"] = {}
+        self.assigned: dict[int, Action] = {}
         self.blocked = False
 
     def send(self, *messages: m.Message) -> None:

@@ -7,14 +7,14 @@ at the first look, so a future that is only passed on costs no memory and no imp
 types.
 
 ``asyncio.create_task`` and ``TaskGroup.create_task`` want coroutines. A future cannot be one and
-also be an ``asyncio.Future`` (``asyncio.wait`` refuses coroutines), so the loop is given a task factory
-that wraps a future in a coroutine.
+also be an ``asyncio.Future`` (``asyncio.wait`` refuses coroutines), so the loop is given a task
+factory that wraps a future in a coroutine.
 """
 
 import asyncio
 import threading
 from asyncio import AbstractEventLoop, _get_running_loop
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from typing import Any, Generic, Protocol, TypeVar
 
 from perdure import _serde
@@ -140,7 +140,7 @@ class LoopFuture(Future[T], asyncio.Future[T]):
 
     done = asyncio.Future.done
     cancelled = asyncio.Future.cancelled
-    add_done_callback = asyncio.Future.add_done_callback
+    add_done_callback = asyncio.Future.add_done_callback  # type: ignore[assignment]  # same use
 
     def settle(self, value: bytes | None, failure: Failure | None) -> None:
         loop = self.get_loop()
@@ -325,6 +325,3 @@ async def _outcome(future: Future[T]) -> T:
 def on_loop() -> bool:
     """Whether this code runs on an event loop, which blocking would stop."""
     return _get_running_loop() is not None
-
-
-AnyCoroutine = Coroutine[Any, Any, T]

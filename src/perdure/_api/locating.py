@@ -19,25 +19,26 @@ if TYPE_CHECKING:
 
 def loader_of(task: "Task[..., Any]") -> Loader:
     """Return how a worker finds ``task``."""
-    module, qualname = task.function.__module__, task.function.__qualname__
-    if not is_named(task):
-        return Loader("pickle", canonical(module), qualname, _by_value(task))
-    name = canonical(module)
-    return Loader("main" if name == MAIN else "module", name, qualname)
+    module, qualname = canonical(task.function.__module__), task.function.__qualname__
+    original = named(task)
+    # Which errors are worth a retry is for the worker to judge, and found at the task.
+    if original is None or original.settings.retries.on != task.settings.retries.on:
+        return Loader("pickle", module, qualname, _by_value(task))
+    return Loader("main" if module == MAIN else "module", module, qualname)
 
 
-def is_named(task: "Task[..., Any]") -> bool:
-    """Return whether a process that imports the task's module finds the task under its name."""
+def named(task: "Task[..., Any]") -> "Task[..., Any] | None":
+    """Return what a process that imports the task's module finds there under the task's name.
+
+    None if it would not find this task (closures, notebooks, several tasks of one function).
+    """
     name = canonical(task.function.__module__)
     found: Any = find_module(name)
-    if found is None:
-        # Defined by a module that has since been dropped from ``sys.modules``, or never was there.
-        return False
-    if not (_main_has_file() if name == MAIN else _importable(found)):
-        return False
+    if found is None or not (_main_has_file() if name == MAIN else _importable(found)):
+        return None
     for part in task.function.__qualname__.split("."):
         found = getattr(found, part, None)  # "<locals>" is never found
-    return getattr(found, "function", None) is task.function
+    return found if getattr(found, "function", None) is task.function else None
 
 
 def find_task(module: str, qualname: str) -> "Task[..., Any]":
@@ -56,6 +57,10 @@ def find_task(module: str, qualname: str) -> "Task[..., Any]":
             hint="it was there when the run started; was it renamed or removed since?",
         ) from None
     return found  # type: ignore[no-any-return]  # what is_named has checked
+
+
+def _is_main(module: ModuleType) -> bool:
+    return module.__name__ in (MAIN, LOADED_MAIN)
 
 
 def _main_has_file() -> bool:
@@ -80,7 +85,7 @@ def _importable(module: ModuleType) -> bool:
             # Not on the path, but perhaps an installed (editable) package brings its own finder.
             return spec is not None and _has_own_finder(parent)
         path = found.submodule_search_locations
-    return spec is None or found.origin == spec.origin
+    return spec is None or found is None or found.origin == spec.origin
 
 
 def _has_own_finder(name: str) -> bool:
@@ -99,10 +104,9 @@ def _by_value(task: "Task[..., Any]") -> bytes:
     import cloudpickle
 
     module = sys.modules.get(task.function.__module__)
-    by_value = module is not None and module.__name__ not in (MAIN, LOADED_MAIN)
-    by_value = by_value and module is not None and not _importable(module)
-    registered = by_value and module.__name__ not in cloudpickle.list_registry_pickle_by_value()
-    if registered:
+    if module is not None and (_is_main(module) or _importable(module)):
+        module = None  # cloudpickle does the right thing
+    if module is not None:
         cloudpickle.register_pickle_by_value(module)
     try:
         return bytes(cloudpickle.dumps(task))
@@ -114,5 +118,5 @@ def _by_value(task: "Task[..., Any]") -> bytes:
             task=task.name,
         ) from error
     finally:
-        if registered:
+        if module is not None:
             cloudpickle.unregister_pickle_by_value(module)

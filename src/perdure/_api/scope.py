@@ -2,8 +2,8 @@
 
 Everything users call (tasks, traces, durable values, ``ctx``) asks here which attempt it runs in.
 The scope lives in a context variable, so that it follows ``asyncio`` tasks and
-``asyncio.to_thread``. A plain ``threading.Thread`` starts with an empty context; since a sync worker
-executes one attempt at a time, that attempt is also known to the whole process.
+``asyncio.to_thread``. A plain ``threading.Thread`` starts with an empty context; since a sync
+worker executes one attempt at a time, that attempt is also known to the whole process.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,6 @@ class Scope(Protocol):
         number: 0-based number of the attempt.
         replay: Whether calls may find recorded outcomes.
         depth: 0 for the root action.
-        blobs: Where large values live.
     """
 
     run: str
@@ -38,7 +37,10 @@ class Scope(Protocol):
     number: int
     replay: bool
     depth: int
-    blobs: Blobs
+
+    @property
+    def blobs(self) -> Blobs:
+        """Where large values live."""
 
     @property
     def custom_context(self) -> Mapping[str, Any]:

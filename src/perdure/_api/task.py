@@ -17,9 +17,9 @@ import asyncio
 import copy
 import functools
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from perdure import _serde
 from perdure._api import locating
@@ -28,6 +28,7 @@ from perdure._api.future import FinishedFuture, Future, on_loop
 from perdure._api.options import Resources, RetryStrategy, Timeout, check_options
 from perdure._api.scope import Scope, current
 from perdure._core.model import TaskSpec
+from perdure._modules import canonical
 from perdure.errors import (
     ConfigurationError,
     ExecutionError,
@@ -94,7 +95,6 @@ class Task(Generic[P, R]):
         self.function = function
         self.settings = settings
         self.is_async = inspect.iscoroutinefunction(function)
-        self._overridden = False
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
 
@@ -109,7 +109,7 @@ class Task(Generic[P, R]):
         if on_loop():
             raise SyncTaskCallInAsyncContextError(
                 "calling a def task here would block the event loop",
-                hint=f"write: await {self.__name__}.aio(...)",
+                hint=f"write: await {self.function.__name__}.aio(...)",
                 task=self.name,
             )
         return self._submit(scope, args, kwargs).result()  # type: ignore[no-any-return]
@@ -135,9 +135,11 @@ class Task(Generic[P, R]):
         if not self.is_async:
             return FinishedFuture(self.name, call)
         if on_loop():
-            # Cannot be finished yet without blocking; an asyncio task behaves alike where it counts.
-            return asyncio.ensure_future(call())  # type: ignore[return-value,arg-type]
-        return FinishedFuture(self.name, lambda: asyncio.run(call()))  # type: ignore[arg-type]
+            # Cannot be finished without blocking; an asyncio task behaves alike where it counts.
+            return cast("Future[Any]", asyncio.ensure_future(cast("Awaitable[Any]", call())))
+        return FinishedFuture(
+            self.name, lambda: asyncio.run(cast("Coroutine[Any, Any, Any]", call()))
+        )
 
     def forward(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, here and now; never an action of its own."""
@@ -210,10 +212,13 @@ class Task(Generic[P, R]):
             NotSupportedError: The option is not built yet.
         """
         check_options(options)
+        return self.with_settings(self.settings.changed(options))
+
+    def with_settings(self, settings: Settings) -> "Task[P, R]":
+        """Return this task, executed in another way."""
         view = copy.copy(self)
-        view.settings = self.settings.changed(options)
-        view._overridden = True
-        view._spec = None
+        view.settings = settings
+        view._spec = None  # noqa: SLF001  # of the same class
         return view
 
     # --- identity and pickling --------------------------------------------------------------------
@@ -230,11 +235,11 @@ class Task(Generic[P, R]):
         return self
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if not locating.is_named(self):
+        original = locating.named(self)
+        if original is None:
             return super().__reduce_ex__(protocol)
-        settings = self.settings if self._overridden else None
-        module = locating.canonical(self.function.__module__)
-        return _restore, (module, self.function.__qualname__, settings)
+        settings = None if self.settings == original.settings else self.settings
+        return _restore, (canonical(self.__module__), self.function.__qualname__, settings)
 
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again; compiled checks do not pickle.
@@ -243,11 +248,7 @@ class Task(Generic[P, R]):
 
 def _restore(module: str, qualname: str, settings: Settings | None) -> Task[..., Any]:
     task = locating.find_task(module, qualname)
-    if settings is None:
-        return task
-    view = copy.copy(task)
-    view.settings, view._overridden, view._spec = settings, True, None
-    return view
+    return task if settings is None else task.with_settings(settings)
 
 
 def closed(scope: Scope) -> ExecutionError:
