@@ -1,5 +1,6 @@
 """P5: equal values have equal digests, in every process; different ones differ."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -88,6 +89,20 @@ def test_p5_the_order_of_a_dict_does_not_matter(value: dict[Any, int], random: A
 )
 def test_different_values_differ(values: list[Any]) -> None:
     assert len({digest(value) for value in values}) == len(values)
+
+
+def test_p5_of_a_class_that_cannot_be_imported_only_the_name_counts() -> None:
+    def make(body: int) -> type:
+        @dataclasses.dataclass
+        class Local:
+            a: int
+
+            def method(self) -> int:
+                return body
+
+        return Local
+
+    assert digest(make(1)(5)) == digest(make(2)(5)) != digest(make(1)(6))
 
 
 def test_a_value_has_one_digest_wherever_its_parts_are_stored() -> None:

@@ -239,3 +239,7 @@ def test_an_alias_may_refer_to_itself() -> None:
     assert check(value) is value
     with pytest.raises(Mismatch):
         check([1, ["a"]])
+    exec("type Pair[T] = tuple[T, T]", scope)
+    assert checker(scope["Pair"][int])((1, 2)) == (1, 2)
+    with pytest.raises(Mismatch):
+        checker(scope["Pair"][int])((1, "a"))

@@ -161,18 +161,19 @@ def _build_special(annotation: Any) -> Check | None:
         return _compile(annotation.__bound__ or Any)
     if isinstance(annotation, typing.NewType):
         return _compile(annotation.__supertype__)
-    if type(annotation).__name__ == "TypeAliasType":
-        return _alias(annotation)
+    for alias in (annotation, origin):  # X, or the X of X[int]
+        if type(alias).__name__ == "TypeAliasType":
+            return _alias(alias, args)
     return None
 
 
-def _alias(annotation: Any) -> Check:
+def _alias(alias: Any, args: tuple[Any, ...]) -> Check:
     """Compile ``type X = ...`` when it is first used: it may refer to itself."""
 
     def check(value: object) -> object:
-        return _compile(annotation.__value__)(value)
+        return _compile(alias.__value__[args] if args else alias.__value__)(value)
 
-    return Check(annotation.__name__, (), check)
+    return Check(alias.__name__, (), check)
 
 
 _compile_cached = functools.lru_cache(maxsize=4096)(_build)
