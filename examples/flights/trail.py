@@ -14,7 +14,7 @@ def leave_trail() -> None:
     context = perdure.ctx()
     if not path or not context:
         return
-    line = f"{context.run_name} {context.action_id} {os.getpid()}\n"
+    line = f"{context.run} {context.action} {os.getpid()}\n"
     # One write of one short line in append mode: lines of concurrent processes never mix.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
