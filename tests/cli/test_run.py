@@ -84,8 +84,12 @@ def test_show_ls_and_logs_tell_of_a_run(cli, pipeline):
     assert shown["counts"] == {"demo.main": {"succeeded": 1}, "demo.square": {"succeeded": 3}}
     tree = cli("show", "r").stdout
     assert "demo.square" in tree
-    action = re.search(r"\b[0-9a-f]{8}\b", tree)[0]
-    assert cli.json("show", "r", action)["phase"] == "succeeded"
+    action = re.search(r"#(\d+) .*'x': 1", tree)[1]
+    one = cli.json("show", "r", action)
+    assert (one["phase"], one["inputs"], one["result"]) == ("succeeded", {"x": 1}, 1)
+    assert one["log"] == ["squaring 1"]
+    assert cli.json("show", "r", one["id"][:8]) == one
+    assert "squaring 1" in cli("show", "r", action).stdout
     written = [line.partition(" | ")[2] for line in cli("logs", "r").stdout.splitlines()]
     assert sorted(written) == [f"squaring {n}" for n in range(3)]
 

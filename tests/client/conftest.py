@@ -50,6 +50,7 @@ def careful(path: str, gate: str) -> str:
 @env.task
 def hold(path: str, gate: str) -> str:
     note(path, "noted")
+    Path(path + ".held").touch()
     while not Path(gate).exists():
         time.sleep(0.01)
     return "done"

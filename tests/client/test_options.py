@@ -1,5 +1,7 @@
 """Options are checked when they are given; what is not built is refused by name."""
 
+import types
+
 import pytest
 
 import perdure.client.settings as settings
@@ -60,14 +62,13 @@ def test_init_sets_home_and_durability_for_the_process(tmp_path):
 
 
 def test_init_after_the_first_run_must_agree_with_it(tmp_path, monkeypatch):
-    class Started:
-        config = Config()
-
-    monkeypatch.setattr(link, "running", Started)
+    before = Config()
+    monkeypatch.setattr(link, "running", lambda: types.SimpleNamespace(config=before))
     settings.init(home=tmp_path, durability="full")
     with pytest.raises(ConfigurationError, match="too late"):
         settings.init(home=tmp_path / "elsewhere")
     assert Config().home == tmp_path
+    monkeypatch.undo()
 
 
 @pytest.mark.parametrize("option", ["endpoint", "api_key"])

@@ -1,6 +1,7 @@
 """Runs from Python: results, names, resuming, rerunning, stopping."""
 
 import asyncio
+import time
 import warnings
 from pathlib import Path
 
@@ -25,13 +26,20 @@ def stop():
     link.running().shutdown()
 
 
+def until_held(path):
+    """Wait until ``hold`` has noted something at ``path`` and waits for its gate."""
+    deadline = time.monotonic() + 20
+    while not Path(f"{path}.held").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.fixture
 def stopped(jobs, tmp_path):
     """A run, interrupted after its first child; its gate opens when ``gate`` is written."""
     path, gate = tmp_path / "notes", tmp_path / "gate"
     handle = with_runcontext(name="stopped").run(jobs.hold, str(path), str(gate))
-    while not path.exists():
-        handle.wait  # noqa: B018
+    until_held(path)
     stop()
     return handle
 
@@ -138,8 +146,7 @@ def test_unchanged_code_does_not_warn(stopped, tmp_path):
 def test_an_aborted_run_says_so_and_can_go_on_after_all(jobs, tmp_path):
     path, gate = tmp_path / "notes", tmp_path / "gate"
     handle = with_runcontext(name="r").run(jobs.hold, str(path), str(gate))
-    while not path.exists():
-        handle.wait  # noqa: B018
+    until_held(path)
     handle.abort()
     assert handle.wait(20) == "aborted"
     with pytest.raises(RunAbortedError, match="resume"):

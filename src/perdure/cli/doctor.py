@@ -125,7 +125,7 @@ def _fsync(config: Config) -> Verdict:
 def _journal(config: Config) -> Verdict:
     if not config.journal.exists():
         return "ok", "none yet", ""
-    problems = link.views().problems()
+    problems = link.views().check()
     if problems:
         return "error", "; ".join(problems[:3]), f"restore {config.journal} from a backup"
     size = config.journal.stat().st_size
@@ -135,7 +135,7 @@ def _journal(config: Config) -> Verdict:
 def _leftovers(config: Config) -> Verdict:
     if not config.journal.exists():
         return "ok", "none", ""
-    names = [row.name for row in link.views().runs(phase=Phase.INTERRUPTED, limit=100)]
+    names = [row.name for row in link.listed(Phase.INTERRUPTED)]
     if not names:
         return "ok", "none", ""
     shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

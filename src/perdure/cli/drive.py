@@ -88,7 +88,7 @@ def abort(name: str, action: str | None, as_json: bool) -> None:
     from perdure.client import link
 
     row = link.get(name)
-    target = None if action is None else link.action(row, action).id
+    target = None if action is None else bytes.fromhex(link.action(row, action).summary.id)
     if row.phase.final:
         raise ConfigurationError(f"run {name} has already {row.phase.value}", run=name)
     link.runtime().abort(name, target)

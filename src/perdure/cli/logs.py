@@ -16,7 +16,7 @@ from perdure.cli import exits
 def logs(name: str, action: str | None, follow: bool, tail: int | None, as_json: bool) -> None:
     """Print what the actions of a run wrote to stdout and stderr.
 
-    ACTION is the id of an action as perdure show prints it, or the beginning of it. With --json,
+    ACTION is a number that perdure show prints, such as 12, or the beginning of an id. With --json,
     the document is a list of lines; with -f as well, there is one document per line.
     """
     from collections import deque
@@ -27,13 +27,13 @@ def logs(name: str, action: str | None, follow: bool, tail: int | None, as_json:
     if tail is not None and not follow:
         found = iter(deque(found, maxlen=tail))
     if as_json and not follow:
-        exits.print_json([{**each._asdict(), "action": each.action.hex()} for each in found])
+        exits.print_json([each._asdict() for each in found])
         return
     for each in found:
         if as_json:
-            click.echo(json.dumps({**each._asdict(), "action": each.action.hex()}))
+            click.echo(json.dumps(each._asdict()))
         elif action is not None:
             click.echo(each.text)
         else:
-            origin = f"{each.task} {each.action.hex()[:8]}"
+            origin = f"{each.task} #{each.action}"
             click.echo(click.style(f"{origin} | ", fg="bright_black") + each.text)

@@ -1,6 +1,7 @@
 """``perdure ls``: the runs of this home."""
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -9,7 +10,7 @@ from perdure._core.model import Phase
 from perdure.cli import exits, render, report
 
 if TYPE_CHECKING:
-    from perdure._views.sqlite import RunView
+    from perdure._views.model import RunSummary
 
 
 @click.command()
@@ -22,10 +23,10 @@ def ls(phase: str | None, task: str | None, limit: int, as_json: bool) -> None:
     from perdure.client import link
 
     wanted = None if phase is None else Phase(phase)
-    found = list(link.views().runs(phase=wanted, task=task, limit=limit + 1))
+    found = list(islice(link.listed(wanted, task), limit + 1))
     rows, more = found[:limit], len(found) > limit
     if as_json:
-        exits.print_json([report.run_dict(row) for row in rows])
+        exits.print_json([report.summary_dict(row) for row in rows])
         return
     if not rows:
         filtered = phase is not None or task is not None
@@ -46,13 +47,13 @@ def ls(phase: str | None, task: str | None, limit: int, as_json: bool) -> None:
         click.echo(f"... more with --limit {limit * 5}", err=True)
 
 
-def _took(row: "RunView") -> float | None:
+def _took(row: "RunSummary") -> float | None:
     if row.ended is not None:
         return row.ended - row.created
     return None if row.phase is Phase.INTERRUPTED else time.time() - row.created
 
 
-def _remark(row: "RunView") -> str:
+def _remark(row: "RunSummary") -> str:
     if row.phase is Phase.INTERRUPTED:
         return f"perdure resume {row.name}"
     if row.error:

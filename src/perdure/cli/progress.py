@@ -10,14 +10,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import click
+
 from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.cli import render
 from perdure.client import link
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from perdure._views.sqlite import RunView
 
 Counts = dict[str, dict[Phase, int]]
 
@@ -54,7 +56,7 @@ class Picture:
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
         self.counts: Counts = {}
-        self.row: RunView | None = None
+        self.row: RunRow | None = None
         self.rate = 0.0
         self._rate = Rate(clock)
 
@@ -84,7 +86,7 @@ class Picture:
 
         if self.row is None:
             return Text("")
-        head = Text.assemble((self.name, "bold"), "  ", (self.row.task, "bright_black"), "  ")
+        head = Text.assemble((self.name, "bold"), "  ", (self.row.spec.name, "bright_black"), "  ")
         head.append_text(render.phase_text(self.row.phase))
         head.append(f"  {render.duration(_elapsed(self.row))}")
         table = render.grid("", "", ">", "")
@@ -107,7 +109,7 @@ class Picture:
         return " · ".join(parts)
 
 
-def follow(name: str, *, show: bool = True) -> "RunView":
+def follow(name: str, *, show: bool = True) -> RunRow:
     """Show a run until it has ended or was interrupted; return it.
 
     Args:
@@ -116,8 +118,8 @@ def follow(name: str, *, show: bool = True) -> "RunView":
     """
     picture = Picture(name)
     if not show:
-        while not _stopped(link.get(name)):
-            _pause(name, 1.0)
+        while not _ended(name, 1.0):
+            pass
     elif render.console(stderr=True).is_terminal:
         _follow_live(picture)
     else:
@@ -129,7 +131,8 @@ def counts(key: int) -> Counts:
     """Return how many actions of each task are in which phase."""
     found: Counts = {}
     for each in link.views().counts(key):
-        found.setdefault(each.task, {})[each.phase] = each.count
+        phases = found.setdefault(each.task, {})
+        phases[each.phase] = phases.get(each.phase, 0) + each.actions
     return found
 
 
@@ -137,43 +140,42 @@ def _follow_live(picture: Picture) -> None:
     from rich.live import Live
 
     with Live(console=render.console(stderr=True), auto_refresh=False) as live:
+        ended = False
         while True:
             pause = picture.look()
             live.update(picture.draw(), refresh=True)
-            if picture.row is None or _stopped(picture.row):
-                return
-            _pause(picture.name, pause)
+            if ended:
+                return  # the last picture shows the end
+            ended = _ended(picture.name, pause)
 
 
 def _follow_plainly(picture: Picture) -> None:
-    import click
-
     last, pace = "", 0.2
-    while True:
+    while not _ended(picture.name, pace):
         picture.look()
-        if picture.row is None or _stopped(picture.row):
-            return
-        _pause(picture.name, pace)
         pace = _PLAIN_PACE
         if (line := picture.line()) != last:
             click.echo(line, err=True)
             last = line
 
 
-def _pause(name: str, seconds: float) -> None:
-    """Sleep, but not beyond the end of the run."""
+def _ended(name: str, seconds: float) -> bool:
+    """Wait for the end of the run, but not longer than that; return whether it has come.
+
+    The runtime of this process knows best. Its journal lags a moment behind: a run that was just
+    resumed still looks interrupted there.
+    """
     runtime = link.running()
-    if runtime is None:
-        time.sleep(seconds)
-    else:
-        runtime.wait(name, seconds)
+    if runtime is not None:
+        return runtime.wait(name, seconds) is not None
+    phase = link.get(name).phase
+    if phase.final or phase is Phase.INTERRUPTED:
+        return True
+    time.sleep(seconds)
+    return False
 
 
-def _stopped(row: "RunView") -> bool:
-    return row.phase.final or row.phase is Phase.INTERRUPTED
-
-
-def _elapsed(row: "RunView") -> float:
+def _elapsed(row: RunRow) -> float:
     return (row.ended or time.time()) - row.created
 
 

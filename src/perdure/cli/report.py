@@ -5,43 +5,47 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.cli import exits, render
 
 if TYPE_CHECKING:
     from rich.text import Text
 
     from perdure._core.model import Failure, Outcome
-    from perdure._views.sqlite import ActionView, RunView
+    from perdure._views.model import ActionSummary, RunSummary
 
 
-def run_dict(row: "RunView", *, full: bool = False) -> dict[str, Any]:
-    """Return a run as JSON-able data.
+def summary_dict(row: "RunSummary") -> dict[str, Any]:
+    """Return a run of a list as JSON-able data."""
+    return _run_dict(row, row.task) | {"error": row.error or None, "actions": row.actions}
 
-    Args:
-        row: The run.
-        full: With inputs and outcome.
-    """
-    data: dict[str, Any] = {
+
+def run_dict(row: RunRow) -> dict[str, Any]:
+    """Return a run with inputs and outcome as JSON-able data."""
+    return (
+        _run_dict(row, row.spec.name)
+        | {"inputs": json_value(row.inputs)}
+        | outcome_dict(row.outcome)
+    )
+
+
+def _run_dict(row: "RunRow | RunSummary", task: str) -> dict[str, Any]:
+    return {
         "name": row.name,
-        "task": row.task,
+        "task": task,
         "phase": row.phase.value,
         "created": row.created,
         "ended": row.ended,
         "duration": None if row.ended is None else row.ended - row.created,
         "parent": row.parent or None,
     }
-    if full:
-        data["inputs"] = json_value(row.inputs)
-        data |= outcome_dict(row.outcome)
-    elif row.error:
-        data["error"] = {"message": row.error}
-    return data
 
 
-def action_dict(row: "ActionView") -> dict[str, Any]:
+def action_dict(row: "ActionSummary") -> dict[str, Any]:
     """Return the summary of an action as JSON-able data."""
     return {
-        "id": row.id.hex(),
+        "number": row.seq,
+        "id": row.id,
         "task": row.task,
         "kind": row.kind,
         "phase": row.phase.value,
@@ -52,7 +56,7 @@ def action_dict(row: "ActionView") -> dict[str, Any]:
         "attempts": row.attempts,
         "losses": row.losses,
         "group": row.group or None,
-        "error": row.error,
+        "error": row.error or None,
     }
 
 
@@ -90,15 +94,15 @@ def preview(data: bytes, limit: int = 400) -> str:
     return _serde.preview(data, limit) if data else ""
 
 
-def span(row: "ActionView") -> float | None:
+def span(row: "ActionSummary") -> float | None:
     """Return how long an action ran, or None if it has not started or not ended."""
     return None if row.ended is None else row.ended - (row.started or row.created)
 
 
-def conclude(row: "RunView", *, as_json: bool) -> int:
+def conclude(row: RunRow, *, as_json: bool) -> int:
     """Say how a run ended, and how to look closer; return the exit code."""
     if as_json:
-        exits.print_json(run_dict(row, full=True))
+        exits.print_json(run_dict(row))
     else:
         _conclude_in_words(row)
     if row.phase is Phase.INTERRUPTED:
@@ -108,7 +112,7 @@ def conclude(row: "RunView", *, as_json: bool) -> int:
     return exits.OK if row.phase is Phase.SUCCEEDED else exits.FAILED
 
 
-def _conclude_in_words(row: "RunView") -> None:
+def _conclude_in_words(row: RunRow) -> None:
     failure = None if row.outcome is None else row.outcome.failure
     if failure is not None and failure.traceback:
         click.echo(failure.traceback.rstrip(), err=True)

@@ -1,17 +1,19 @@
 """``perdure show``: a run as a tree, or one action with all that is known about it."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.cli import exits, progress, render, report, tree
 from perdure.client import link
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from perdure._views.sqlite import ActionView, RunView
+    from perdure._views.model import ActionDetail, ActionSummary, EventView
 
 _LOG_TAIL = 20
 
@@ -23,7 +25,7 @@ _LOG_TAIL = 20
 def show(name: str, action: str | None, as_json: bool) -> None:
     """Show a run as a tree, or one action in full.
 
-    ACTION is an id as the tree shows it, or the beginning of one.
+    ACTION is a number that the tree shows, such as 12, or the beginning of an id.
     """
     row = link.get(name)
     if action is None:
@@ -37,10 +39,10 @@ def show(name: str, action: str | None, as_json: bool) -> None:
         render.show(*data)
 
 
-def _run_json(row: "RunView") -> dict[str, Any]:
+def _run_json(row: RunRow) -> dict[str, Any]:
     root = tree.grow(row.key)
     counts = progress.counts(row.key)
-    return report.run_dict(row, full=True) | {
+    return report.run_dict(row) | {
         "counts": {
             task: {phase.value: count for phase, count in phases.items()}
             for task, phases in counts.items()
@@ -50,7 +52,7 @@ def _run_json(row: "RunView") -> dict[str, Any]:
     }
 
 
-def _run_words(row: "RunView") -> "list[RenderableType]":
+def _run_words(row: RunRow) -> "list[RenderableType]":
     from rich.text import Text
 
     head = render.glyph(row.phase).append(f" {row.name}", style="bold")
@@ -59,7 +61,7 @@ def _run_words(row: "RunView") -> "list[RenderableType]":
         head.append(f" in {render.duration(row.ended - row.created)}", style="default")
     lines: list[RenderableType] = [
         head,
-        report.labelled("task", row.task),
+        report.labelled("task", row.spec.name),
         report.labelled("started", render.when(row.created)),
         report.labelled("inputs", report.preview(row.inputs)),
     ]
@@ -68,16 +70,16 @@ def _run_words(row: "RunView") -> "list[RenderableType]":
         lines.append(report.labelled("rerun of", row.parent))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
-    lines += _notices(row.key, 0)
+    lines += _notices(each for each in link.views().events(row.key) if each.seq == 0)
     root = tree.grow(row.key)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
     return lines
 
 
-def _action_json(row: "RunView", action: "ActionView") -> dict[str, Any]:
+def _action_json(row: RunRow, action: "ActionDetail") -> dict[str, Any]:
     return (
-        report.action_dict(action)
+        report.action_dict(action.summary)
         | {"run": row.name, "inputs": report.json_value(action.inputs)}
         | report.outcome_dict(action.outcome)
         | {
@@ -88,32 +90,33 @@ def _action_json(row: "RunView", action: "ActionView") -> dict[str, Any]:
                     "ended": each.ended,
                     "error": report.failure_dict(each.failure),
                 }
-                for each in link.views().attempts(row.key, action.seq)
+                for each in action.attempts
             ],
-            "events": [_event(each) for each in link.views().events(row.key, action.seq)],
+            "events": [_event(each) for each in action.events],
             "log": [line.text for line in _log(row, action)],
         }
     )
 
 
-def _action_words(row: "RunView", action: "ActionView") -> "list[RenderableType]":
+def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]":
     from rich.text import Text
 
-    head = render.glyph(action.phase).append(f" {action.task}", style="bold")
-    head.append(f"  {action.phase.value}", style=render.LOOK[action.phase][2])
-    if (took := report.span(action)) is not None:
+    brief = action.summary
+    head = render.glyph(brief.phase).append(f" {brief.task}", style="bold")
+    head.append(f"  {brief.phase.value}", style=render.LOOK[brief.phase][2])
+    if (took := report.span(action.summary)) is not None:
         head.append(f" in {render.duration(took)}", style="default")
     lines: list[RenderableType] = [
         head,
-        report.labelled("id", action.id.hex()),
+        report.labelled("id", brief.id),
         report.labelled("run", row.name),
-        report.labelled("started", render.when(action.started)),
-        report.labelled("attempts", _attempts(action)),
+        report.labelled("started", render.when(brief.started)),
+        report.labelled("attempts", _attempts(brief)),
         report.labelled("inputs", report.preview(action.inputs, 2000)),
     ]
     lines += report.outcome_lines(action.outcome, limit=2000)
-    lines += _notices(row.key, action.seq)
-    for each in link.views().attempts(row.key, action.seq):
+    lines += _notices(action.events)
+    for each in action.attempts:
         took_text = render.duration(each.ended - each.started)
         lines += [
             Text(f"\nattempt {each.number}, {took_text}", style="yellow"),
@@ -127,26 +130,24 @@ def _action_words(row: "RunView", action: "ActionView") -> "list[RenderableType]
         lines.append(Text("\nlog", style="bright_black"))
         lines += [Text(line.text) for line in written[-_LOG_TAIL:]]
     if len(written) > _LOG_TAIL:
-        lines.append(
-            Text(f"... all of it: perdure logs {row.name} {action.id.hex()[:8]}", "bright_black")
-        )
+        lines.append(Text(f"... all of it: perdure logs {row.name} {brief.seq}", "bright_black"))
     return lines
 
 
-def _attempts(action: "ActionView") -> str:
+def _attempts(action: "ActionSummary") -> str:
     lost = f", {action.losses} more lost to no fault of it" if action.losses else ""
     return f"{action.attempts}{lost}"
 
 
-def _notices(key: int, seq: int) -> "list[RenderableType]":
-    return [report.labelled(each.kind, each.text) for each in link.views().events(key, seq)]
+def _notices(events: "Iterable[EventView]") -> "list[RenderableType]":
+    return [report.labelled(each.kind, each.text) for each in events]
 
 
-def _event(each: Any) -> dict[str, Any]:
+def _event(each: "EventView") -> dict[str, Any]:
     return {"at": each.at, "kind": each.kind, "text": each.text}
 
 
-def _log(row: "RunView", action: "ActionView") -> list[Any]:
+def _log(row: RunRow, action: "ActionDetail") -> list[Any]:
     from perdure.client.output import lines
 
-    return list(lines(row.name, action.id.hex()))
+    return list(lines(row.name, action.summary.id))

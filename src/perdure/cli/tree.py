@@ -1,10 +1,9 @@
 """A run as a tree of actions. A fan-out is one line for its task and a few for its members.
 
-The tree is read level by level and cut where it gets long: what is shown costs what is shown, not
-what the run did.
+All actions are looked at once, but only what may be shown is kept: memory holds a few per fan-out,
+however many there are.
 """
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-    from perdure._views.sqlite import ActionView
+    from perdure._views.model import ActionSummary
 
 MEMBERS = 20
 """Actions shown per fan-out."""
@@ -31,65 +30,77 @@ class Group:
 
     Attributes:
         name: The task, or the group's name.
-        members: Those that are shown.
         counts: All of them, by phase.
+        members: The actions that are shown.
     """
 
     name: str
-    members: "list[Node]" = field(default_factory=list)
     counts: dict[Phase, int] = field(default_factory=dict)
+    members: "list[Node]" = field(default_factory=list)
+    _telling: "list[ActionSummary]" = field(default_factory=list)
+    _plain: "list[ActionSummary]" = field(default_factory=list)
 
     @property
     def total(self) -> int:
         """How many there are."""
         return sum(self.counts.values())
 
+    def add(self, row: "ActionSummary") -> None:
+        """Count an action, and keep it if it may be one of those shown."""
+        self.counts[row.phase] = self.counts.get(row.phase, 0) + 1
+        kept = self._plain if row.phase is Phase.SUCCEEDED else self._telling
+        if len(kept) < MEMBERS:
+            kept.append(row)
+
+    def shown(self, budget: int) -> "list[ActionSummary]":
+        """Return those to show, in order: what did not simply succeed goes before the rest."""
+        chosen = (self._telling + self._plain)[: max(min(MEMBERS, budget), 0)]
+        return sorted(chosen, key=lambda row: row.seq)
+
 
 @dataclass(slots=True)
 class Node:
-    """An action and what is below it."""
+    """An action, its encoded inputs, and what is below it."""
 
-    row: "ActionView"
+    row: "ActionSummary"
+    inputs: bytes
     groups: list[Group] = field(default_factory=list)
 
 
 def grow(key: int) -> Node | None:
-    """Read the tree of a run; None if nothing is recorded yet.
+    """Read the tree of a run in one pass; None if nothing is recorded yet.
 
     Args:
         key: Key of the run.
     """
-    roots = list(link.views().children(key, 0))
-    if not roots:
-        return None
-    budget = [LINES]
-    return _grow(key, roots[0], budget)
+    below: dict[int, dict[str, Group]] = {}
+    root = None
+    for row in link.views().tree(key):
+        if row.parent == 0:
+            root = row
+        else:
+            name = row.group or row.task
+            below.setdefault(row.parent, {}).setdefault(name, Group(name)).add(row)
+    return None if root is None else _grow(key, root, below, [LINES])
 
 
-def _grow(key: int, row: "ActionView", budget: list[int]) -> Node:
+def _grow(
+    key: int, row: "ActionSummary", below: dict[int, dict[str, Group]], budget: list[int]
+) -> Node:
     budget[0] -= 1
-    children: dict[str, list[ActionView]] = {}
-    for child in link.views().children(key, row.seq):
-        children.setdefault(child.group or child.task, []).append(child)
-    groups = []
-    for name, members in children.items():
-        group = Group(name, counts=dict(Counter(each.phase for each in members)))
-        group.members = [_grow(key, each, budget) for each in _telling(members, budget[0])]
-        groups.append(group)
-    return Node(row, groups)
-
-
-def _telling(members: "list[ActionView]", budget: int) -> "list[ActionView]":
-    """Return those to show, in order: what did not simply succeed comes before the rest."""
-    chosen = sorted(members, key=lambda row: (row.phase is Phase.SUCCEEDED, row.seq))
-    return sorted(chosen[: max(min(MEMBERS, budget), 0)], key=lambda row: row.seq)
+    detail = link.views().action(key, f"#{row.seq}")
+    node = Node(row, b"" if detail is None else detail.inputs)
+    node.groups = list(below.get(row.seq, {}).values())
+    for group in node.groups:
+        group.members = [_grow(key, each, below, budget) for each in group.shown(budget[0])]
+    return node
 
 
 def drawn(root: Node) -> "Tree":
     """Return the tree for a terminal."""
     from rich.tree import Tree
 
-    tree = Tree(_line(root.row), guide_style="grey37")
+    tree = Tree(_line(root), guide_style="grey37")
     _draw_groups(tree, root.groups)
     return tree
 
@@ -122,7 +133,7 @@ def _draw_groups(branch: "Tree", groups: list[Group]) -> None:
 
 
 def _draw(branch: "Tree", node: Node, *, short: bool = False) -> None:
-    _draw_groups(branch.add(_line(node.row, short=short)), node.groups)
+    _draw_groups(branch.add(_line(node, short=short)), node.groups)
 
 
 def _headline(group: Group) -> "Text":
@@ -152,13 +163,14 @@ def _in_order(counts: dict[Phase, int]) -> list[tuple[Phase, int]]:
     return [(phase, counts.get(phase, 0)) for phase in render.LOOK]
 
 
-def _line(row: "ActionView", *, short: bool = False) -> "Text":
-    """Return one action: sign, id, inputs, how long, how often, what went wrong."""
+def _line(node: Node, *, short: bool = False) -> "Text":
+    """Return one action: sign, number, inputs, how long, how often, what went wrong."""
+    row = node.row
     text = render.glyph(row.phase)
-    text.append(f" {row.id.hex()[:8]} ", style="bright_black")
+    text.append(f" #{row.seq} ", style="bright_black")
     if not short:
         text.append(f"{row.task} ", style="bold")
-    text.append(report.preview(row.inputs, 60), style="default")
+    text.append(report.preview(node.inputs, 60), style="default")
     if (took := report.span(row)) is not None:
         text.append(f"  {render.duration(took)}", style="cyan")
     if row.attempts + row.losses > 1:

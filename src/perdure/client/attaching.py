@@ -1,7 +1,6 @@
 """Same name, same run: meeting a run that exists already, and going on with one that stopped."""
 
 import warnings
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,15 +9,12 @@ from perdure._ports import RunRow
 from perdure.client import link
 from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
 
-if TYPE_CHECKING:
-    from perdure._views.sqlite import RunView
-
 
 class CodeChangedWarning(UserWarning):
     """A run goes on with code that differs from the code it was started with."""
 
 
-def attach(known: "RunView", asked: RunRow, *, strict: bool) -> None:
+def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
     """Check that ``known`` is the run asked for, and go on with it if it was interrupted.
 
     Raises:
@@ -30,7 +26,7 @@ def attach(known: "RunView", asked: RunRow, *, strict: bool) -> None:
         go_on(known, retry_failed=False, strict=strict)
 
 
-def go_on(known: "RunView", *, retry_failed: bool, strict: bool) -> None:
+def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
     """Drive a run that stopped; leave alone one that succeeded or that is being driven.
 
     Args:
@@ -52,7 +48,7 @@ def go_on(known: "RunView", *, retry_failed: bool, strict: bool) -> None:
         return  # another process was faster: waiting for it is all there is to do
 
 
-def current_bundle(known: "RunView") -> Bundle:
+def current_bundle(known: RunRow) -> Bundle:
     """Return the bundle of a run with the text its files have now."""
     from pathlib import Path
 
@@ -65,30 +61,30 @@ def current_bundle(known: "RunView") -> Bundle:
     return msgspec.structs.replace(known.bundle, files=tuple(files))
 
 
-def _same(known: "RunView", asked: RunRow) -> None:
+def _same(known: RunRow, asked: RunRow) -> None:
     from perdure._serde import preview
 
     hint = (
         f"use another name, or look at the one that has it: perdure show {asked.name}; "
         f"perdure.rerun({asked.name!r}, ...) starts a new run with other inputs"
     )
-    if known.task != asked.spec.name:
+    if known.spec.name != asked.spec.name:
         raise RunConflictError(
             f"the name {asked.name!r} belongs to a run of another task: "
-            f"{known.task}, not {asked.spec.name}",
+            f"{known.spec.name}, not {asked.spec.name}",
             hint=hint,
             run=asked.name,
         )
     if known.inputs_digest != asked.inputs_digest:
         raise RunConflictError(
-            f"the name {asked.name!r} belongs to a run of {known.task} with other inputs: "
+            f"the name {asked.name!r} belongs to a run of {known.spec.name} with other inputs: "
             f"{preview(known.inputs)}, not {preview(asked.inputs)}",
             hint=hint,
             run=asked.name,
         )
 
 
-def _mind_the_code(known: "RunView", strict: bool) -> None:
+def _mind_the_code(known: RunRow, strict: bool) -> None:
     from perdure import _bundle
 
     changed = _bundle.changed(known.bundle, link.blobs())

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.client import link
 from perdure.client.twofold import twofold
 from perdure.errors import RunAbortedError, RunInterruptedError
 
 if TYPE_CHECKING:
     from perdure._core.model import Failure
-    from perdure._views.sqlite import ActionView, RunView
+    from perdure._views.model import ActionSummary
 
 
 class Run:
@@ -83,14 +84,17 @@ class Run:
         return inputs
 
     @twofold
-    def actions(self, *, task: str | None = None, phase: str | None = None) -> "list[ActionView]":
+    def actions(
+        self, *, task: str | None = None, phase: str | None = None
+    ) -> "list[ActionSummary]":
         """Return the recorded actions of the run, in the order of first recording.
 
         Args:
             task: Only actions of this task.
             phase: Only actions in this phase.
         """
-        return list(link.views().actions(link.get(self.name).key, task=task, phase=phase))
+        found = link.views().tree(link.get(self.name).key)
+        return [each for each in found if task in (None, each.task) and phase in (None, each.phase)]
 
     def logs(self, action: str | None = None, *, follow: bool = False) -> Iterator[str]:
         """Yield the lines that actions of the run wrote to stdout and stderr.
@@ -113,9 +117,9 @@ class Run:
         row = link.find(self.name)
         if row is None:
             return f"<Run {self.name!r}, unknown here>"
-        return f"<Run {self.name!r} of {row.task}: {row.phase.value}>"
+        return f"<Run {self.name!r} of {row.spec.name}: {row.phase.value}>"
 
-    def _ended(self, timeout: float | None) -> "RunView":
+    def _ended(self, timeout: float | None) -> RunRow:
         row = link.get(self.name)
         stopped = row.phase.final or row.phase is Phase.INTERRUPTED
         if stopped and link.running() is None:  # a runtime may be about to go on with the run
@@ -127,7 +131,7 @@ class Run:
             )
         return link.get(self.name)
 
-    def _value(self, row: "RunView") -> Any:
+    def _value(self, row: RunRow) -> Any:
         from perdure import _serde
 
         if row.phase is Phase.INTERRUPTED:
@@ -148,10 +152,10 @@ class Run:
         return _serde.loads(row.outcome.value or b"", link.blobs())
 
 
-def _original(row: "RunView", failure: "Failure") -> BaseException:
+def _original(row: RunRow, failure: "Failure") -> BaseException:
     from perdure import _serde
 
-    error = _serde.load_error(failure, link.blobs(), run=row.name, task=row.task)
+    error = _serde.load_error(failure, link.blobs(), run=row.name, task=row.spec.name)
     if row.ended is not None and row.ended < _BORN:
         error.add_note(
             f"run {row.name!r} failed before this process began; "

@@ -5,15 +5,21 @@ The journal is the meeting point: every process of one home sees the same runs, 
 
 import difflib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.config import Config
 from perdure.errors import ActionNotFoundError, RunNotFoundError
 
 if TYPE_CHECKING:
     from perdure._blobs.local import LocalBlobs
     from perdure._embedded import Runtime
-    from perdure._views.sqlite import ActionView, RunView, SqliteViews
+    from perdure._views.model import ActionDetail, RunSummary
+    from perdure._views.sqlite import SqliteViews
 
 _views: "tuple[Config, SqliteViews] | None" = None
 
@@ -56,12 +62,16 @@ def blobs() -> "LocalBlobs":
     return LocalBlobs(config().blobs) if started is None else started.blobs
 
 
-def find(name: str) -> "RunView | None":
-    """Return the run of that name, or None."""
-    return views().run(name)
+def find(name: str) -> RunRow | None:
+    """Return the run of that name as it stands now, or None."""
+    detail = views().run(name)
+    if detail is None:
+        return None
+    detail.row.phase = _actual(detail.row.phase, detail.row.owner)
+    return detail.row
 
 
-def get(name: str) -> "RunView":
+def get(name: str) -> RunRow:
     """Return the run of that name.
 
     Raises:
@@ -77,16 +87,44 @@ def get(name: str) -> "RunView":
     )
 
 
-def action(row: "RunView", reference: str) -> "ActionView":
-    """Return an action of a run by its id or the beginning of it.
+def listed(phase: Phase | None = None, task: str | None = None) -> "Iterator[RunSummary]":
+    """Yield runs, newest first, in the phases they are in now."""
+    before, page = None, 200
+    while True:
+        # what is not final may be in another phase than the recorded one
+        recorded = phase if phase is not None and phase.final else None
+        found = views().runs(phase=recorded, task=task, limit=page, before=before)
+        for each in found:
+            actual = _actual(each.phase, each.owner)
+            if phase in (None, actual):
+                yield msgspec.structs.replace(each, phase=actual)
+        if len(found) < page:
+            return
+        before = found[-1].key
+
+
+def action(row: RunRow, reference: str) -> "ActionDetail":
+    """Return an action of a run by its number (``12``, ``#12``) or the beginning of its id.
 
     Raises:
         ActionNotFoundError: The run has no such action, or several.
     """
-    found = views().action(row.key, reference)
+    found = views().action(row.key, f"#{reference}") if reference.isdecimal() else None
+    found = found or views().action(row.key, reference)
     if found is None:
         raise ActionNotFoundError(
-            f"run {row.name!r} has no action {reference!r}, or more than one",
-            hint=f"ids, or the beginning of them, are in: perdure show {row.name}",
+            f"run {row.name!r} has no action {reference!r}",
+            hint=f"numbers and ids are in: perdure show {row.name}",
         )
     return found
+
+
+def _actual(recorded: Phase, owner: str) -> Phase:
+    """Return the phase a run is in now, which its journal may be late to tell."""
+    from perdure._controller.presence import is_alive
+
+    if recorded.final:
+        return recorded
+    if not owner or not is_alive(config().controllers, owner):
+        return Phase.INTERRUPTED
+    return Phase.QUEUED if recorded is Phase.INTERRUPTED else recorded

@@ -2,33 +2,30 @@
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from perdure._core.model import Phase
+from perdure._core.model import LogSpan, Phase
 from perdure._logs import read_spans
 from perdure.client import link
 from perdure.config import log_path
-
-if TYPE_CHECKING:
-    from perdure._views.sqlite import LogView
 
 _PACE = 0.2
 
 
 class Line(NamedTuple):
-    """A line of output, and the action that wrote it."""
+    """A line of output, and the action (its number in the run, its task) that wrote it."""
 
-    action: bytes
+    action: int
     task: str
     text: str
 
 
 def lines(name: str, action: str | None = None, *, follow: bool = False) -> Iterator[Line]:
-    """Yield the output of a run's actions, attempt by attempt, in the order in which they ended.
+    """Yield the output of a run's actions, in the order in which they were first recorded.
 
     Args:
         name: Name of the run.
-        action: Only this action, by its id or the beginning of it.
+        action: Only this action: ``#12``, its id, or the beginning of its id.
         follow: Go on with what comes until the run ends.
 
     Raises:
@@ -36,23 +33,24 @@ def lines(name: str, action: str | None = None, *, follow: bool = False) -> Iter
         ActionNotFoundError: The run has no such action.
     """
     row = link.get(name)
-    seq = None if action is None else link.action(row, action).seq
-    seen: set[tuple[int, int]] = set()
+    only = None if action is None else link.action(row, action).summary
+    seen: dict[int, int] = {}
     while True:
         phase = link.get(name).phase  # asked first: what was written before the end is still read
-        for view in link.views().log_spans(row.key, seq):
-            if (view.seq, view.number) not in seen:
-                seen.add((view.seq, view.number))
-                yield from _lines_of(view)
+        for each in [only] if only is not None else link.views().tree(row.key):
+            spans = link.views().log_spans(row.key, each.seq)
+            for span in spans[seen.get(each.seq, 0) :]:
+                for text in _read(span.worker, LogSpan(span.start, span.end)).splitlines():
+                    yield Line(each.seq, each.task, text)
+            seen[each.seq] = len(spans)
         if not follow or phase.final or phase is Phase.INTERRUPTED:
             return
         time.sleep(_PACE)
 
 
-def _lines_of(view: "LogView") -> Iterator[Line]:
+def _read(worker: int, span: LogSpan) -> str:
     try:
-        data = read_spans(log_path(link.config().logs, view.worker), view.spans)
+        data = read_spans(log_path(link.config().logs, worker), [span])
     except FileNotFoundError:
-        return
-    for text in data.decode("utf-8", "backslashreplace").splitlines():
-        yield Line(view.id, view.task, text)
+        return ""
+    return data.decode("utf-8", "backslashreplace")

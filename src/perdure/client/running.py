@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -180,7 +181,7 @@ def runs(phase: str | None = None, task: str | None = None, limit: int = 100) ->
         limit: At most so many.
     """
     wanted = None if phase is None else checked_phase(phase)
-    return [Run(row.name) for row in link.views().runs(phase=wanted, task=task, limit=limit)]
+    return [Run(row.name) for row in islice(link.listed(wanted, task), limit)]
 
 
 def checked_phase(phase: str) -> Phase:
