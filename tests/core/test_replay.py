@@ -1,10 +1,13 @@
 """What a parent that runs again finds of its earlier calls."""
 
 from core.driver import Driver, Timeout, error, spec
+from perdure._blobs.memory import MemoryBlobs
 from perdure._core.lifecycle import CANCELLED_BY_PARENT
 from perdure._core.model import Phase
 from perdure._core.orders import Deliver, Unknown
+from perdure._core.rows import NOTHING
 from perdure._core.transitions import Stage
+from perdure._serde import dumps
 
 ROOT = spec("root", is_async=True)
 RETRIED = spec("root", is_async=True, retries=2)
@@ -165,7 +168,7 @@ def test_a_sleep_stopped_by_the_parents_time_limit_goes_on_in_the_next_attempt()
     driver.sleep(root, 8.0)
     assert driver.delivered(nap.id) == []
     driver.after(3.0)
-    assert [o.value for o in driver.delivered(nap.id)] == [b""]
+    assert [o.value for o in driver.delivered(nap.id)] == [NOTHING.value]
 
 
 def test_a_durable_sleep_resumes_with_the_time_that_is_left() -> None:
@@ -177,7 +180,7 @@ def test_a_durable_sleep_resumes_with_the_time_that_is_left() -> None:
     after.after(14.0)
     assert after.delivered(nap.id) == []
     after.after(1.0)
-    assert [o.value for o in after.delivered(nap.id)] == [b""]
+    assert [o.value for o in after.delivered(nap.id)] == [NOTHING.value]
 
 
 def test_a_sleep_that_ended_while_nobody_was_there_ends_at_once() -> None:
@@ -306,3 +309,7 @@ def test_a_strict_run_fails_when_its_replay_diverges() -> None:
     root.run.strict = True
     after.end(root)
     assert after.ended[0].failure.code == "replay_diverged"
+
+
+def test_a_sleep_resolves_to_what_values_decode_to_none() -> None:
+    assert NOTHING.value == dumps(None, MemoryBlobs()).data

@@ -13,7 +13,7 @@ from perdure._core.model import Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
 from perdure._core.records import AttemptRow, EventRow, RunEnd
 from perdure._core.retry import delay, should_retry
-from perdure._core.rows import is_unfinished, place_of, row_of
+from perdure._core.rows import NOTHING, is_unfinished, place_of, row_of
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import Action, Attempt, Run
 from perdure._core.timers import Timers
@@ -160,7 +160,7 @@ class Lifecycle:
 
     def _wake(self, action: Action) -> None:
         if is_unfinished(action):
-            self.finish(action, Outcome(value=b""))
+            self.finish(action, NOTHING)
 
     # --- the end of an attempt --------------------------------------------------------------------
 

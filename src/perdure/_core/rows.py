@@ -59,5 +59,5 @@ def is_unfinished(action: Action) -> bool:
     return action.stage not in (Stage.COMMITTING, Stage.COMMITTED)
 
 
-NOTHING = Outcome(value=b"")
-"""Outcome of a durable sleep: an empty encoding stands for None."""
+NOTHING = Outcome(value=b"\x00\xc0")
+"""Outcome of a durable sleep: None, encoded as :mod:`perdure._serde` does."""
