@@ -2,8 +2,7 @@
 
 A commit is one transaction and one fsync, whatever number of rows it carries. Rows go in as a few
 many-row statements rather than one statement per row: each statement gives up the interpreter lock
-once and then competes with the controller's busy loop to get it back, which under load costs far
-more than the insert.
+once and then competes with the controller's loop to get it back.
 
 Two controllers may write to one journal, each driving its own runs: transactions are short and take
 turns. What keeps them off each other's runs is the lease epoch, checked inside each transaction.
@@ -40,7 +39,7 @@ from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
 CHILDREN_PAGE = 1000
-MAX_ROWS = 256  # in one statement; times 22 columns is well under SQLite's 32,766 parameters
+MAX_ROWS = 64  # in one statement; times 22 columns is well under SQLite's 32,766 parameters
 
 
 class SqliteJournal:
@@ -215,7 +214,7 @@ class SqliteJournal:
 
 
 def _insert(db: sqlite3.Connection, head: str, rows: list[Columns]) -> None:
-    """Write the rows in statements of 256, 128, ... 1 rows each: few, and all of them cached."""
+    """Write the rows in statements of 64, 32, ... 1 rows each: few, and all of them cached."""
     done = 0
     while done < len(rows):
         count = min(MAX_ROWS, 1 << (len(rows) - done).bit_length() - 1)

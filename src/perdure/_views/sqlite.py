@@ -1,7 +1,7 @@
 """Views over the SQLite journal.
 
-Long results come in pages, so that no read stays open while somebody scrolls: an open read keeps the
-write-ahead log from being reset, and it would grow for as long.
+Long results come in pages, so that no read stays open while somebody scrolls: an open read keeps
+the write-ahead log from being reset, and it would grow for as long.
 """
 
 from collections.abc import Iterator
@@ -34,8 +34,8 @@ from perdure.errors import ActionNotFoundError
 PAGE = 1000
 SHORTEST_PREFIX = 4
 
-# `seq` counts up from 1 without gaps, so the largest is the number of actions, at the cost of a look
-# at the end of the run.
+# `seq` counts up from 1 without gaps, so the largest is the number of actions, at the cost of a
+# look at the end of the run.
 _RUNS = (
     "SELECT key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, "
     "(SELECT max(seq) FROM actions WHERE run = runs.key) FROM runs"
@@ -147,7 +147,7 @@ class SqliteViews:
             left = None if left is None else left - size
 
     def children(self, run: int, parent: int, offset: int, limit: int) -> list[ActionSummary]:
-        """Return up to ``limit`` children of the action at ``parent``, after the first ``offset``."""
+        """Return up to ``limit`` children of an action, after the first ``offset``."""
         tail = "AND a.parent = ? AND a.seq > ? ORDER BY a.seq LIMIT ? OFFSET ?"
         return self._summaries(tail, run, parent, parent, limit, offset)
 
@@ -156,7 +156,7 @@ class SqliteViews:
         return self._summaries(f"AND a.phase NOT IN {FINAL_NUMBERS} ORDER BY a.seq", run)
 
     def failures(self, run: int, limit: int) -> list[FailedAction]:
-        """Return the first ``limit`` actions that failed, in order of their end, with tracebacks."""
+        """Return the first ``limit`` actions that failed, by their end, with tracebacks."""
         found = self._db.rows(
             f"SELECT {_SUMMARY}, a.failure {_ACTIONS} AND a.failure IS NOT NULL "
             "ORDER BY a.ended, a.seq LIMIT ?",
