@@ -154,7 +154,7 @@ def _follow_plainly(picture: Picture) -> None:
     while not _ended(picture.name, pace):
         picture.look()
         pace = _PLAIN_PACE
-        if (line := picture.line()) != last:
+        if picture.counts and (line := picture.line()) != last:
             click.echo(line, err=True)
             last = line
 
