@@ -22,7 +22,7 @@ from perdure._controller.session import Session
 from perdure._core.effects import Effects
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
-from perdure._core.model import Bundle, Demand, Outcome, Phase, RunOptions
+from perdure._core.model import Bundle, Demand, Outcome, Phase, RunOptions, phase_of
 from perdure._core.records import ActionRow, RunEnd, RunRow
 from perdure._core.state import CALLED_LIMIT, Action, Attempt, Run, Worker
 from perdure._ports import Engine, Journal, WorkerExit, WorkerRequest
@@ -45,6 +45,7 @@ class Driven:
     run: Run
     ended: "asyncio.Future[RunRow]"
     row: RunRow
+    finishing: "asyncio.Task[None] | None" = None
 
 
 class Controller:
@@ -78,6 +79,8 @@ class Controller:
         self._settling = False
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
+        self._starting = asyncio.Lock()
+        self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen, and get the engine ready."""
@@ -91,7 +94,8 @@ class Controller:
     async def stop(self) -> None:
         """End all work; runs that are not finished become resumable."""
         for driven in list(self._runs.values()):
-            await self._leave(driven, Phase.INTERRUPTED)
+            await self._leave(driven)
+        await asyncio.gather(*self._finishing)
         self._settle()
         await self.engine.stop()
         self._server.close()
@@ -108,8 +112,9 @@ class Controller:
         Raises:
             RunConflictError: The name exists.
         """
-        row.key = await self._scribe.call(self.journal.create_run, row)
-        return await self._drive(row, fresh=True)
+        async with self._starting:
+            row.key = await self._scribe.call(self.journal.create_run, row)
+            return await self._drive(row, fresh=True)
 
     async def drive(self, name: str) -> "asyncio.Future[RunRow]":
         """Go on with a run of the journal; the future ends when the run does.
@@ -118,21 +123,25 @@ class Controller:
             RunNotFoundError: There is none of that name.
             RunInUseError: A live controller drives it.
         """
-        row = await self._scribe.call(self.journal.load_run, name)
-        if row is None:
-            raise RunNotFoundError(f"there is no run {name!r} in {self.config.home}")
-        if row.key in self._runs:
-            return self._runs[row.key].ended
-        return await self._drive(row, fresh=False)
+        async with self._starting:
+            row = await self._scribe.call(self.journal.load_run, name)
+            if row is None:
+                raise RunNotFoundError(f"there is no run {name!r} in {self.config.home}")
+            driven = self._runs.get(row.key)
+            if driven is not None and driven.finishing is None:
+                return driven.ended
+            if driven is not None and driven.finishing is not None:
+                await driven.finishing
+            return await self._drive(row, fresh=False)
 
     async def _drive(self, row: RunRow, *, fresh: bool) -> "asyncio.Future[RunRow]":
         journal, call = self.journal, self._scribe.call
-        epoch = await call(journal.acquire, row.key, self.presence.name, self._is_alive)
-        last_seq = 0 if fresh else await call(journal.last_seq, row.key)
         options = _options(row)
         root, recover = root_id(row.name), 0
         if options.recover_from:
             root, recover = await self._origin(options.recover_from)
+        epoch = await call(journal.acquire, row.key, self.presence.name, self._is_alive)
+        last_seq = 0 if fresh else await call(journal.last_seq, row.key)
         run = Run(
             key=row.key,
             name=row.name,
@@ -176,18 +185,19 @@ class Controller:
             return False, "it has finished already"
         return False, f"run {name} is not driven by this process"
 
-    async def _leave(self, driven: Driven, phase: Phase) -> None:
-        """Stop driving a run that is not finished, and let others resume it."""
+    async def _leave(self, driven: Driven) -> None:
+        """Stop driving a run; one that has no outcome can be resumed by others."""
         run = driven.run
         self._settle()
+        decided = run.root.outcome if run.root and run.closed else None
         self._runs.pop(run.key, None)
         self.machine.drop_run(run.key)
-        if phase is Phase.INTERRUPTED:
-            end = RunEnd(run=run.key, phase=phase, at=time.time())
+        if decided is None:
+            end = RunEnd(run=run.key, phase=Phase.INTERRUPTED, at=time.time())
             self._scribe.commit([end], [], {run.key: run.epoch})
-            await self._scribe.call(self.journal.release, run.key, run.epoch)
+        await self._scribe.call(self.journal.release, run.key, run.epoch)
         if not driven.ended.done():
-            driven.ended.set_result(msgspec.structs.replace(driven.row, phase=phase))
+            driven.ended.set_result(_ended(driven, decided))
 
     def _is_alive(self, owner: str) -> bool:
         return is_alive(self.config.controllers, owner)
@@ -203,10 +213,12 @@ class Controller:
     def batch(self) -> Iterator[None]:
         """Commands given inside are one batch: the clock is read before, effects come after."""
         self.machine.advance(time.time())
-        yield
-        if not self._settling:
-            self._settling = True
-            self._loop.call_soon(self._settle)
+        try:
+            yield
+        finally:
+            if not self._settling:
+                self._settling = True
+                self._loop.call_soon(self._settle)
 
     def _settle(self) -> None:
         """Place work and carry the effects of all commands so far out."""
@@ -216,7 +228,9 @@ class Controller:
         effects = machine.effects
         self._carry_out_spawns(effects)
         for number, worker in effects.told.items():
-            self._sessions[number].carry_out(worker.outbox)
+            session = self._sessions.get(number)
+            if session is not None:  # otherwise its process is about to be reported gone
+                session.carry_out(worker.outbox)
             worker.outbox.clear()
         effects.told.clear()
         for worker in effects.kills:
@@ -367,25 +381,18 @@ class Controller:
         driven = self._runs.get(run.key)
         if driven is None or driven.ended.done():
             return
-        root = run.root
-        assert root is not None
-        phase = Phase.SUCCEEDED
-        if outcome.failure is not None:
-            phase = Phase.ABORTED if outcome.failure.code == "cancelled" else Phase.FAILED
-        row = msgspec.structs.replace(
-            driven.row, phase=phase, outcome=outcome, ended=root.ended or time.time()
-        )
-        self._loop.create_task(self._finish(driven, row))
+        driven.ended.set_result(_ended(driven, outcome))
+        driven.finishing = self._loop.create_task(self._finish(run))
+        self._finishing.add(driven.finishing)
+        driven.finishing.add_done_callback(self._finishing.discard)
 
-    async def _finish(self, driven: Driven, row: RunRow) -> None:
+    async def _finish(self, run: Run) -> None:
         """Let go of a run that has its outcome; what was cancelled below it is still written."""
-        run = driven.run
-        driven.ended.set_result(row)
-        while run.actions and run.key in self._runs:
+        while run.actions:
             await asyncio.sleep(FLUSH_SECONDS / 4)
-        self._runs.pop(run.key, None)
-        self.machine.runs.pop(run.key, None)
-        await self._scribe.call(self.journal.release, run.key, run.epoch)
+        if self._runs.pop(run.key, None) is not None:
+            self.machine.runs.pop(run.key, None)
+            await self._scribe.call(self.journal.release, run.key, run.epoch)
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -409,6 +416,7 @@ class Controller:
         if exit_ is not None:
             self._worker_gone(exit_)
         else:
+            worker.stopping = True
             self.engine.kill(worker.number)
 
     def _worker_exited(self, exit_: WorkerExit) -> None:
@@ -446,6 +454,17 @@ def capacity_of_this_machine(config: Config) -> Demand:
         cores = os.cpu_count() or 1
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Demand(cpu=config.cpus or float(cores), memory=memory)
+
+
+def _ended(driven: Driven, outcome: Outcome | None) -> RunRow:
+    """Return the run as it is now that it has ended, or been interrupted (no outcome)."""
+    if outcome is None:
+        return msgspec.structs.replace(driven.row, phase=Phase.INTERRUPTED)
+    root = driven.run.root
+    ended = root.ended if root else None
+    return msgspec.structs.replace(
+        driven.row, phase=phase_of(outcome), outcome=outcome, ended=ended or time.time()
+    )
 
 
 def _options(row: RunRow) -> RunOptions:

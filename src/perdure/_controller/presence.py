@@ -18,8 +18,8 @@ import msgspec
 
 from perdure.errors import StorageError
 
-_mine: set[str] = set()
-"""Controllers of this process: probing one's own lock would drop it."""
+_mine: dict[str, "Contact"] = {}
+"""Controllers of this process: to open and close the file of one's own lock would drop it."""
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -58,34 +58,37 @@ class Presence:
                 str(self._sockets / "socket"), secrets.token_urlsafe(24), os.getpid()
             )
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            self._file = os.open(self._path, flags, 0o600)
+            # It appears under its name only once it is locked: others sweep what is not.
+            unborn = self._path.with_suffix(".new")
+            self._file = os.open(unborn, flags, 0o600)
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(self._file, msgspec.json.encode(self.contact))
+            unborn.rename(self._path)
         except OSError as error:
             raise StorageError(
                 f"cannot write to {folder}: {error.strerror}",
                 hint="make it writable, or set PERDURE_HOME to a folder that is",
             ) from error
-        _mine.add(self.name)
+        _mine[self.name] = self.contact
 
     def close(self) -> None:
         """Give up the name: runs this controller still holds count as interrupted."""
         self._path.unlink(missing_ok=True)
         os.close(self._file)
-        _mine.discard(self.name)
+        _mine.pop(self.name, None)
         shutil.rmtree(self._sockets, ignore_errors=True)
 
 
 def is_alive(folder: Path, owner: str) -> bool:
     """Whether the controller of that name still lives."""
-    if owner in _mine:
+    if _is_mine(owner):
         return True
     try:
         file = os.open(folder / f"{owner}.json", os.O_RDWR | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # two who probe do not see each other
     except OSError:
         return True
     finally:
@@ -95,12 +98,19 @@ def is_alive(folder: Path, owner: str) -> bool:
 
 def contact(folder: Path, owner: str) -> Contact | None:
     """Return how to reach a live controller; None if it is gone."""
+    if _is_mine(owner):
+        return _mine[owner]
     if not is_alive(folder, owner):
         return None
     try:
         return msgspec.json.decode((folder / f"{owner}.json").read_bytes(), type=Contact)
     except (OSError, msgspec.DecodeError):
         return None
+
+
+def _is_mine(owner: str) -> bool:
+    """Whether a controller of this very process, not of one that forked it, has that name."""
+    return owner in _mine and _mine[owner].pid == os.getpid()
 
 
 def _sweep(folder: Path) -> None:
