@@ -269,9 +269,13 @@ def test_empty_commit_still_tells_stale_runs(journal: Journal) -> None:
 def test_refused_commit_leaves_nothing_behind(journal: Journal) -> None:
     run, epochs = started(journal)
     journal.commit([action(run, 1)], epochs)
+    end = RunEnd(run=run, phase=Phase.SUCCEEDED, at=2.0, outcome=Outcome(b""))
     with pytest.raises(StorageError):
-        journal.commit([action(run, 2, task="new"), action(run, 1)], epochs)
+        journal.commit([end, action(run, 2, task="new"), action(run, 1)], epochs)
     assert journal.last_seq(run) == 1
+    kept = journal.load_run("run-1")
+    assert kept is not None
+    assert kept.phase is Phase.QUEUED
     row = action(run, 2, task="new")
     assert not journal.commit([row], epochs)
     assert read(journal, row) == [recorded(row)]
