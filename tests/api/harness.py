@@ -7,7 +7,6 @@ replayed from what an earlier one left.
 
 import heapq
 import itertools
-import os
 import selectors
 import socket
 import subprocess
@@ -43,6 +42,15 @@ class Worker:
         self.numbers: dict[TaskSpec, int] = {}
         self.assigned: dict[int, Action] = {}
         self.blocked = False
+        self.log_start = 0
+
+    def reuse(self) -> None:
+        """Forget the controller that is done with this worker."""
+        self.blocked = False
+        self.log_start = self.log.stat().st_size
+
+    def text(self) -> str:
+        return self.log.read_bytes()[self.log_start :].decode()
 
     def send(self, *messages: m.Message) -> None:
         self.sock.sendall(encode(list(messages)))
@@ -50,6 +58,34 @@ class Worker:
     def close(self) -> None:
         self.sock.close()
         self.process.wait(10)
+
+
+class Pool:
+    """Worker processes that tests take over from each other: starting one takes a while."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.idle: list[Worker] = []
+        self._count = itertools.count()
+        self.handles = itertools.count(1)
+
+    def take(self, is_async: bool) -> Worker:
+        for worker in self.idle:
+            if worker.is_async == is_async:
+                self.idle.remove(worker)
+                worker.reuse()
+                return worker
+        return Worker(self.folder, next(self._count), is_async)
+
+    def give(self, worker: Worker) -> None:
+        if worker.assigned:
+            worker.close()
+        else:
+            self.idle.append(worker)
+
+    def close(self) -> None:
+        for worker in self.idle:
+            worker.close()
 
 
 class Action:
@@ -61,12 +97,12 @@ class Action:
 
 
 class Controller:
-    def __init__(self, folder: Path, ahead: int = 1, replay: bool = False) -> None:
-        self.folder, self.ahead, self.replay = folder, ahead, replay
-        self.blobs = LocalBlobs(folder / "blobs")
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.ahead, self.replay = 1, False
+        self.blobs = LocalBlobs(pool.folder / "blobs")
         self.workers: list[Worker] = []
         self.selector = selectors.DefaultSelector()
-        self.handles = itertools.count(1)
         self.outcomes: dict[bytes, tuple[bytes | None, Failure | None]] = {}
         self.names: dict[bytes, str] = {}
         self.actions: dict[bytes, Action] = {}
@@ -104,21 +140,21 @@ class Controller:
             assert left > 0, f"nothing happens; logs: {self.logs()}"
             if self.sleeps:
                 left = max(0.0, min(left, self.sleeps[0][0] - time.monotonic()))
-            for key, _ in self.selector.select(left):
+            for key, _ in self.selector.select(min(left, 0.05)):
                 self._read(key.data)
             while self.sleeps and self.sleeps[0][0] <= time.monotonic():
                 self._settle(heapq.heappop(self.sleeps)[2], b"\0\xc0", None)
 
     def logs(self) -> str:
-        return "\n".join(worker.log.read_text() for worker in self.workers)
+        return "\n".join(worker.text() for worker in self.workers)
 
     def count(self, kind) -> int:
         return sum(isinstance(message, kind) for message in self.told)
 
     def close(self) -> None:
         for worker in self.workers:
-            self.selector.unregister(worker.sock)
-            worker.close()
+            self.pool.give(worker)
+        self.selector.close()
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -130,7 +166,7 @@ class Controller:
                 self._act(worker, message)
         self._schedule()
 
-    def _act(self, worker: Worker, message) -> None:
+    def _act(self, worker: Worker, message) -> None:  # noqa: C901  # one case per message
         self.told.append(message)
         self.on_message(worker, message)
         match message:
@@ -239,10 +275,10 @@ class Controller:
 
     def _place(self, is_async: bool) -> Worker:
         for worker in self.workers:
-            if worker.is_async == is_async and not worker.blocked:
-                if is_async or len(worker.assigned) < self.ahead:
-                    return worker
-        worker = Worker(self.folder, len(self.workers), is_async)
+            full = not is_async and len(worker.assigned) >= self.ahead
+            if worker.is_async == is_async and not worker.blocked and not full:
+                return worker
+        worker = self.pool.take(is_async)
         self.workers.append(worker)
         self.selector.register(worker.sock, selectors.EVENT_READ, worker)
         return worker
@@ -251,14 +287,10 @@ class Controller:
         if action.spec not in worker.numbers:
             worker.numbers[action.spec] = len(worker.numbers) + 1
             yield m.Define(worker.numbers[action.spec], action.spec)
-        handle = next(self.handles)
+        handle = next(self.pool.handles)
         worker.assigned[handle] = action
         yield m.Assign(
             handle, worker.numbers[action.spec], self.name, action.id, action.attempts,
             action.inputs, {need: self.outcomes[need][0] for need in action.needs},
             self.replay, action.depth, True, self.context,
         )  # fmt: skip
-
-
-def sys_path() -> list[str]:
-    return [str(HERE), *filter(os.path.isabs, sys.path)]

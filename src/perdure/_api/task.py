@@ -14,7 +14,6 @@ call                 outside any run             inside a run
 """
 
 import asyncio
-import copy
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
@@ -216,9 +215,11 @@ class Task(Generic[P, R]):
 
     def with_settings(self, settings: Settings) -> "Task[P, R]":
         """Return this task, executed in another way."""
-        view = copy.copy(self)
+        # Not copy.copy: that is pickling by name, and gives this very task back.
+        view: Task[P, R] = object.__new__(type(self))
+        view.__dict__.update(self.__dict__)
         view.settings = settings
-        view._spec = None  # noqa: SLF001  # of the same class
+        view._spec = None  # of the same class
         return view
 
     # --- identity and pickling --------------------------------------------------------------------

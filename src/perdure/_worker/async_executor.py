@@ -6,7 +6,7 @@ Assigned attempts wait in a FIFO. An attempt is *active* while it has no outstan
 computes, or waits for something only it knows about. One that has called children is waiting for
 them, costs nothing, and lets the next one start; the controller, which sees the same calls,
 reckons in the same way, so nothing has to be said about it. The next attempt starts when none is
-active.
+active; of tasks that are known to be quick, a few start together, to share a turn of the loop.
 
 Each attempt is one ``asyncio.Task`` with a context of its own, in which its scope is set. From
 Python 3.12 on the task starts eagerly: one that never waits is done without a turn of the loop.
@@ -41,6 +41,9 @@ from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, Pace, Session
 
 if TYPE_CHECKING:
     from perdure._worker.main import Link
+
+BURST = 16
+"""Quick attempts that may be active at once."""
 
 _EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
@@ -181,13 +184,17 @@ class AsyncExecutor(Session, asyncio.Protocol):
             return
         self._pumping = True
         until = time.perf_counter() + FLUSH_SECONDS
-        while self._queue and self._active < 1:
+        while self._queue and self._active < BURST:
+            attempt = self._queue[0]
+            quick = self._pace.quick(attempt.task_number)
+            if self._active and not quick:
+                break
             if time.perf_counter() > until:
                 self._loop.call_soon(self._pump)
                 break
-            attempt = self._queue.popleft()
-            if self.messages and not self._pace.quick(attempt.task_number):
+            if self.messages and not quick:
                 self._send_now()
+            self._queue.popleft()
             self._start(attempt)
         self._pumping = False
 
