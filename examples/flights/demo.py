@@ -106,7 +106,7 @@ def check_reuse(killed: Killed) -> None:
     runs = Counter(trail)
     claim(
         all(runs[action] == 1 for action in before),
-        "each of them ran exactly once, says the file that every task writes to when it starts",
+        "each of them ran exactly once, by the record that the tasks keep themselves",
     )
 
 
@@ -115,16 +115,16 @@ def compare() -> None:
     one, other = (perdure.get_run(name).result() for name in (KILLED, UNDISTURBED))
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bright_black")
     for column in ("", KILLED + " and resumed", UNDISTURBED):
-        table.add_column(column)
+        table.add_column(column, no_wrap=True)
     for name, first, second in (
         ("held-out AUC", *(f"{r.scores['boosting'].auc:.6f}" for r in (one, other))),
         ("held-out log loss", *(f"{r.scores['boosting'].log_loss:.6f}" for r in (one, other))),
-        ("chosen model", one.best, other.best),
         ("predictions", one.predictions[:16], other.predictions[:16]),
         ("report", one.published.report_digest[:16], other.published.report_digest[:16]),
     ):
         table.add_row("  " + name, first, second)
     console.print(table)
+    console.print(f"  chosen model: {one.best}")
     claim(comparable(one) == comparable(other), "the results are equal, to the last bit")
     console.print(f"\n  report  {os.path.relpath(one.published.report)}")
     console.print(f"  model   {os.path.relpath(one.published.model)}")
@@ -189,7 +189,7 @@ def finished(name: str) -> dict[str, tuple[str, float]]:
         actions = perdure.get_run(name).actions(phase="succeeded")
     except perdure.errors.RunNotFoundError:
         return {}  # just starting
-    return {action.id.hex(): (action.task, action.ended) for action in actions}
+    return {action.id: (action.task, action.ended) for action in actions}
 
 
 def executions(name: str) -> list[str]:
