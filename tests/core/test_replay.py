@@ -313,3 +313,14 @@ def test_a_strict_run_fails_when_its_replay_diverges() -> None:
 
 def test_a_sleep_resolves_to_what_values_decode_to_none() -> None:
     assert NOTHING.value == dumps(None, MemoryBlobs()).data
+
+
+def test_a_value_made_of_what_a_stop_did_to_the_children_is_not_taken() -> None:
+    driver = Driver(cpu=4)
+    task = spec("root", is_async=True, retries=1, timeout=Timeout(max_runtime=5.0))
+    root = driver.start(task)
+    driver.call(root, "child")
+    driver.after(5.0)
+    driver.end(root, b"the child was cancelled, so what")
+    assert driver.outcome(root) is None
+    assert root.charged == 2

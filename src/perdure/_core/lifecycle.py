@@ -171,8 +171,12 @@ class Lifecycle:
         action.log = ended.log
         if ended.started is not None:
             action.started = ended.started
-        if outcome.failure is not None:
-            self.attempt_failed(attempt, self._reason(action, outcome.failure))
+        failure = outcome.failure
+        if action.ending and failure is None:
+            # It may have caught what the stop did to its children: its value is not to be trusted.
+            failure = failures.cancelled(action.ending)
+        if failure is not None:
+            self.attempt_failed(attempt, self._reason(action, failure))
             return
         self.cancel_children(action, PARENT_ENDED)
         if attempt.replays and not action.retry_failed:
