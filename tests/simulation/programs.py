@@ -1,18 +1,27 @@
 """Random workflows, and what plain Python makes of them.
 
 A program is a tree of nodes. A node calls its children in groups (all of a group at once), takes
-steps, sleeps, fails now and then, and returns a number made from what it got. ``expected`` evaluates
-the same tree without any system in between: that is the oracle.
+steps, sleeps, fails now and then, hangs, gives up waiting for endless children, and returns a number
+made from what it got. ``expected`` evaluates the same tree without any system in between: that is
+the oracle. Whatever time and kills may change (how often something runs) has no influence on it.
 """
 
 import random
 from dataclasses import dataclass, field
 
-from perdure._core.model import Demand, Loader, RetryPolicy, TaskSpec
+from perdure._core.model import Demand, Loader, RetryPolicy, TaskSpec, TimeoutPolicy
 
 MODULUS = 1_000_003
 ALWAYS = 10**9
 """A node that fails this often never succeeds."""
+
+LIMIT = {False: 3.0, True: 0.5}
+"""``max_runtime`` of nodes that may hang: of parents and of leaves."""
+
+SLACK = 12
+"""Attempts a node with a time limit has beyond its hangs: faults may slow honest ones down."""
+
+GENEROUS = 1000
 
 
 @dataclass
@@ -26,6 +35,11 @@ class Node:
         steps: Journaled steps it takes.
         naps: Durable sleeps it takes.
         chained: Children of a group take the previous one's future as input.
+        strict: A child's failure is its own; otherwise it is caught.
+        hangs: How many of its executions do not end before their time limit.
+        endless: It sleeps until its parent, which does not wait for it, cancels it.
+        stubborn: It does not care to be interrupted.
+        generous: Its budget is larger than any number of crashes.
     """
 
     path: str
@@ -36,60 +50,90 @@ class Node:
     fails: int = 0
     retries: int = 0
     chained: bool = False
+    strict: bool = False
+    hangs: int = 0
+    endless: bool = False
+    stubborn: bool = False
+    generous: bool = False
     cpu: float = 1.0
 
     @property
     def spec(self) -> TaskSpec:
         """The task this node calls: nodes of one kind share it."""
         kind = "a" if self.is_async else "s"
+        retries = self.retries + (SLACK if self.hangs else 0)
+        limit = LIMIT[not self.groups] if self.hangs else None
         return TaskSpec(
-            name=f"{kind}{self.retries}",
+            name=f"{kind}{retries}",
             loader=Loader("module"),
             is_async=self.is_async,
             demand=Demand(cpu=self.cpu, memory=len(self.groups)),
-            retry=RetryPolicy(count=self.retries, base=0.01 * self.retries),
+            retry=RetryPolicy(
+                count=GENEROUS if self.generous else retries, base=0.01 * self.retries, cap=0.5
+            ),
+            timeout=TimeoutPolicy(max_runtime=limit),
         )
 
 
-def make(seed: int) -> Node:
+def make(seed: int, *, generous: bool = False) -> Node:
     """Return the program of that seed."""
-    return _make(random.Random(seed), "r", 0)
+    return _make(random.Random(seed), "r", 0, generous)
 
 
-def _make(rng: random.Random, path: str, depth: int) -> Node:
-    node = Node(path, is_async=rng.random() < 0.5)
+def _make(rng: random.Random, path: str, depth: int, generous: bool) -> Node:
+    node = Node(path, is_async=rng.random() < 0.5, generous=generous)
     node.steps = rng.choice((0, 0, 1, 2))
     node.naps = rng.choice((0, 0, 0, 1))
     node.cpu = rng.choice((1.0, 1.0, 0.5, 2.0))
     node.chained = rng.random() < 0.2
-    if rng.random() < 0.25:
+    node.stubborn = rng.random() < 0.3
+    fate = rng.random()
+    if fate < 0.25:
         # Failures within the budget, or without end: in between, kills would shift the verdict.
         node.retries = rng.choice((0, 1, 3))
         node.fails = rng.choice((node.retries, ALWAYS))
+    elif fate < 0.35:
+        node.retries = node.hangs = rng.choice((1, 2))
     width = {0: 5, 1: 4, 2: 3}.get(depth, 0)
     for group in range(rng.randrange(width // 2 + 1) if depth else 2):
         size = rng.randrange(1, width + 1)
         node.groups.append(
-            [_make(rng, f"{path}.{group}.{i}", depth + 1) for i in range(size)]
+            [_make(rng, f"{path}.{group}.{i}", depth + 1, generous) for i in range(size)]
         )
+    if node.groups and fate >= 0.35 and rng.random() < 0.4:
+        _make_strict(rng, node)
+    if node.groups and rng.random() < 0.3:
+        group = rng.choice(node.groups)
+        name = f"{path}.e"
+        group.append(Node(name, rng.random() < 0.5, endless=True, stubborn=rng.random() < 0.3))
     return node
 
 
-class Failed(Exception):
-    """A node's own failure, or a child's that nobody caught."""
+def _make_strict(rng: random.Random, node: Node) -> None:
+    """Let some children succeed only when their parent is attempted again."""
+    node.strict = True
+    for group in node.groups:
+        child = rng.choice(group)
+        if not child.fails and not child.hangs and not child.strict:
+            child.fails = child.retries + 1
+            node.retries += 1
 
 
 def expected(node: Node) -> int | None:
     """Return the node's value, or None if it ends in failure, whoever dies meanwhile."""
-    if node.fails > node.retries:
+    if node.fails == ALWAYS:
         return None
     total = len(node.path)
     for group in node.groups:
         previous: int | None = 0
         for child in group:
+            if child.endless:
+                continue
             value = expected(child)
             if node.chained and previous is None:
                 value = None
+            if node.strict and value is None:
+                return None
             previous = value
             total = mix(total, value, child)
     for step in range(node.steps):

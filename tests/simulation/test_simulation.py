@@ -1,4 +1,7 @@
-"""The real core under a virtual clock: delays, deaths and crashes from one seed per world."""
+"""The real core under a virtual clock: delays, deaths and crashes from one seed per world.
+
+``regressions.txt`` holds what has failed once: the name of the weather and the seed.
+"""
 
 import os
 import subprocess
@@ -6,11 +9,32 @@ import sys
 from pathlib import Path
 
 import pytest
-from simulation.programs import expected
-from simulation.world import Faults, World
 
-SEEDS = range(int(os.environ.get("PERDURE_SEEDS", "240")))
-STORM = Faults(until=4.0, worker_kills=15.0, controller_crashes=6.0)
+from simulation.programs import expected
+from simulation.world import NONE, Faults, World
+
+HERE = Path(__file__).parent
+SEEDS = int(os.environ.get("PERDURE_SEEDS", "240"))
+WEATHERS = {
+    "calm": NONE,
+    "windy": Faults(),
+    "storm": Faults(until=4.0, worker_kills=15.0, controller_crashes=6.0),
+    "crashes": Faults(worker_crashes=4.0),
+    "thieves": Faults(worker_kills=2.0, controller_crashes=1.0, thefts=3.0),
+}
+
+
+def cases() -> list[tuple[str, int]]:
+    """Return the weathers and seeds of the gate, those that failed once first."""
+    lines = (HERE / "regressions.txt").read_text().splitlines()
+    once = [line.split() for line in lines if line and not line.startswith("#")]
+    names = [*WEATHERS]
+    drawn = [(names[seed % len(names)], seed) for seed in range(SEEDS)]
+    return [*dict.fromkeys([(name, int(seed)) for name, seed in once] + drawn)]
+
+
+def world_of(weather: str, seed: int) -> World:
+    return World(seed, WEATHERS[weather], cores=2 + seed % 3)
 
 
 def value_of(world: World) -> int | None:
@@ -18,30 +42,53 @@ def value_of(world: World) -> int | None:
     return None if outcome.failure else int(outcome.value or b"")
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_p3_any_program_survives_any_faults_with_the_result_of_plain_python(seed: int) -> None:
-    faults = STORM if seed % 3 == 0 else Faults()
-    world = World(seed, faults, cores=2 + seed % 3)
+@pytest.mark.parametrize(("weather", "seed"), cases())
+def test_p3_any_program_survives_any_faults_with_the_result_of_plain_python(
+    weather: str, seed: int
+) -> None:
+    world = world_of(weather, seed)
     assert value_of(world) == expected(world.program)
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_without_faults_every_action_runs_exactly_as_often_as_it_fails_plus_one(seed: int) -> None:
-    world = World(seed, Faults(until=0.0))
-    assert value_of(world) == expected(world.program)
+def test_p8_an_aborted_run_stops_at_once_and_leaves_nothing_behind(seed: int) -> None:
+    world = World(seed, Faults(controller_crashes=0.0, worker_kills=4.0 * (seed % 2)))
+    world.plan_faults()
+    world.after(world.rng.uniform(0.02, 0.4))
+    machine, run = world.shell.machine, world.shell.run
+    if world.result is not None or not machine.abort(run, None, "enough"):
+        return  # it was faster
+    world.shell.settle()
+    world.after(1.0)
+    assert world.result is not None
+    assert world.result.failure is not None
+    assert world.result.failure.code == "cancelled"
+    assert not run.actions
+    assert not any(worker.attempts for worker in machine.scheduler.workers.values())
+    assert not any(w.alive and w.bodies for w in world.shell.workers.values())
+    assert len(machine.timers) < 100
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_p9_nothing_stays_in_memory_when_a_run_has_ended(seed: int) -> None:
+    world = world_of("windy", seed)
+    world.live()
+    world.after(2.0)
+    assert not world.shell.run.actions
+    assert not world.shell.machine.scheduler.attempts
+    assert not any(lane.queues for lane in world.shell.machine.scheduler.lanes.values())
 
 
 def test_two_hash_seeds_give_the_same_trace() -> None:
     code = (
-        "from simulation.world import World, Faults\n"
-        "w = World(3, Faults(until=2.0, worker_kills=10.0, controller_crashes=3.0)); w.live()\n"
-        "print('\\n'.join(w.trace))"
+        "from simulation.test_simulation import world_of\n"
+        "for weather in ('storm', 'thieves'):\n"
+        "    w = world_of(weather, 3); w.live(); print('\\n'.join(w.trace))"
     )
     traces = [
         subprocess.run(
             [sys.executable, "-c", code],
-            env=os.environ
-            | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parent.parent)},
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(HERE.parent)},
             capture_output=True,
             text=True,
             check=True,

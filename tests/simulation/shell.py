@@ -1,0 +1,191 @@
+"""The second composition root: a controller of the simulated world."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from perdure._core.ids import root_id
+from perdure._core.invariants import check
+from perdure._core.machine import Machine
+from perdure._core.model import Demand
+from perdure._core.orders import Start
+from perdure._core.records import ActionRow, RunEnd
+from perdure._core.state import Attempt, Run
+from simulation.worker import Body, SimWorker
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+FLUSH_SECONDS = 0.005
+
+
+class Shell:
+    """A controller: the real core, carried out in virtual time.
+
+    Attributes:
+        alive: Nobody has killed it.
+        owner: No other controller has taken its run over, as far as it could know.
+    """
+
+    def __init__(self, world: "World", number: int) -> None:
+        self.world = world
+        self.alive = self.owner = True
+        capacity = Demand(cpu=float(world.cores), memory=1000)
+        self.machine = Machine(capacity, first_worker=number * 1000, grace=0.1)
+        self.workers: dict[int, SimWorker] = {}
+        self.pending: list[Any] = []
+        self.writing = False
+        journal, key = world.journal, world.key
+        epoch = journal.acquire(key, f"c{number}", lambda _: False)
+        self.run = Run(key=key, name="sim", epoch=epoch)
+        self.run.next_seq = journal.last_seq(key) + 1
+
+    def begin(self) -> None:
+        """Drive the run from what the journal holds."""
+        program = self.world.program
+        root = root_id("sim")
+        self.world.nodes[root] = program
+        self.at(
+            self.world.now,
+            lambda: self.machine.start_run(self.run, program.spec, root, b""),
+        )
+        self.keep_ticking()
+
+    def kill(self) -> None:
+        """SIGKILL: memory is gone, workers follow."""
+        self.alive = self.owner = False
+        for worker in self.workers.values():
+            worker.alive = False
+
+    def at(self, due: float, command: Callable[[], Any]) -> None:
+        """Handle a command later, and carry its effects out."""
+
+        def handle() -> None:
+            if self.alive:
+                self.machine.advance(self.world.now)
+                command()
+                self.settle()
+
+        self.world.at(due, handle)
+
+    def keep_ticking(self) -> None:
+        self.machine.flush()
+        self.machine.scheduler.retire_idle(self.world.now)
+        self.at(self.world.now + FLUSH_SECONDS, self.keep_ticking)
+
+    # --- effects ----------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Carry the effects of a batch out, as the real shell does."""
+        machine = self.machine
+        machine.place()
+        effects = machine.effects
+        for worker in effects.spawns:
+            self.spawn(worker.number, is_async=worker.pool.is_async)
+        effects.spawns.clear()
+        for number, worker in effects.told.items():
+            for order in worker.outbox:
+                self.send(self.workers[number], order)
+            worker.outbox.clear()
+        effects.told.clear()
+        for worker in effects.kills:
+            if self.workers[worker.number].alive:
+                self.workers[worker.number].die(guilty=False)
+        effects.kills.clear()
+        if effects.rows:
+            self.pending.append((effects.rows, effects.finished))
+            effects.rows, effects.finished = [], []
+            self.write()
+        for run, ids in effects.lookups.items():
+            self.answer(lambda ids=tuple(ids), run=run: self.look_up(run, ids))
+        effects.lookups.clear()
+        for attempt in effects.audits:
+            self.answer(lambda attempt=attempt: self.audit(attempt))
+        effects.audits.clear()
+        for _, outcome in effects.ended:
+            self.world.result = outcome
+        effects.ended.clear()
+        check(machine)
+
+    def spawn(self, number: int, *, is_async: bool) -> None:
+        worker = self.workers[number] = SimWorker(self, number, is_async=is_async)
+
+        def hello() -> None:
+            if worker.alive:
+                worker.tell(lambda m: m.worker_ready(number))
+
+        self.world.at(self.world.now + self.world.rng.uniform(0.005, 0.02), hello)
+
+    def send(self, worker: SimWorker, order: Any) -> None:
+        if isinstance(order, Start):
+            attempt = order.attempt
+            id_ = attempt.action.id
+            order = Body(attempt.handle, id_, self.world.nodes[id_], attempt.replays, None)
+        worker.order(order)
+
+    # --- the journal ------------------------------------------------------------------------------
+
+    def answer(self, what: Callable[[], None]) -> None:
+        self.at(self.world.now + self.world.rng.uniform(0.0001, 0.003), what)
+
+    def look_up(self, run: Run, ids: tuple[bytes, ...]) -> None:
+        self.machine.looked_up(run, ids, self.world.journal.lookup(run.key, ids))
+
+    def audit(self, attempt: Attempt) -> None:
+        recorded = self.world.journal.children(self.run.key, attempt.action.seq)
+        missing = [task for id_, task, _ in recorded if id_ not in attempt.called]
+        assert not missing, f"the replay of {attempt.action.name} did not call {missing}"
+        self.machine.audited(attempt, missing)
+
+    def write(self) -> None:
+        """Group commit: one at a time, the rest gathers. A crash may come before or after it."""
+        if self.writing or not self.pending:
+            return
+        self.writing = True
+        batches, self.pending = self.pending, []
+        rows = [row for batch in batches for row in batch[0]]
+        finished = [action for batch in batches for action in batch[1]]
+        world = self.world
+
+        def commit() -> None:
+            if not self.alive:
+                return  # it died before the transaction
+            stale = world.journal.commit(rows, {self.run.key: self.run.epoch})
+            assert bool(stale) != self.owner, "who owns the run may write, and nobody else"
+            if not stale:
+                self.note(rows)
+            self.at(world.now + world.rng.uniform(0, 0.002), lambda: tell(stale))
+
+        def tell(stale: frozenset[int]) -> None:
+            self.writing = False
+            for key in stale:
+                self.machine.drop_run(key)
+                self.pending.clear()
+            self.machine.committed(finished)
+            self.write()
+
+        world.at(world.now + world.rng.uniform(0.0002, 0.004), commit)
+
+    def note(self, rows: list[Any]) -> None:
+        trace, now = self.world.trace, self.world.now
+        for row in rows:
+            if isinstance(row, ActionRow):
+                trace.append(f"{now:.6f} {row.id.hex()[:8]} {row.phase} {row.attempts}")
+                if row.outcome is not None:
+                    self.world.outcomes.setdefault(row.id, []).append(row.outcome)
+            elif isinstance(row, RunEnd):
+                trace.append(f"{now:.6f} run {row.phase}")
+
+    # --- promises ---------------------------------------------------------------------------------
+
+    def executed(self, body: Body) -> None:
+        """An attempt begins."""
+        self.ran(body.action)
+
+    def ran(self, action: bytes) -> None:
+        """P2: an action with a recorded value never runs again."""
+        if not self.owner:
+            return  # it cannot know what its successor has recorded
+        row = self.world.journal.lookup(self.run.key, [action]).get(action)
+        assert row is None or row.outcome is None or row.outcome.failure is not None, (
+            f"{row.task} {action.hex()[:8]} runs again although its value is recorded"
+        )

@@ -1,0 +1,250 @@
+"""A simulated worker process, and the code it executes."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from perdure._core import failures
+from perdure._core.ids import action_id, digest
+from perdure._core.lifecycle import Ended
+from perdure._core.machine import Machine, WorkerEnd
+from perdure._core.model import Failure, Outcome
+from perdure._core.orders import Deliver, Interrupt, Quit, TakeBack, Unknown
+from perdure._core.records import ActionRow
+from simulation.programs import ALWAYS, MODULUS, Node, mix
+
+if TYPE_CHECKING:
+    from simulation.shell import Shell
+
+Command = Callable[[Machine], Any]
+ABSENT = Outcome(value=b"absent")
+FOR_EVER = 1e6
+
+
+class Failed(Exception):
+    """A node's own failure, or a child's that it did not catch."""
+
+    def __init__(self, path: str, *, retryable: bool) -> None:
+        super().__init__(path)
+        self.retryable = retryable
+
+
+@dataclass
+class Request:
+    """What a body asks for at once, and what of it it waits for; ``None``: the end of time."""
+
+    calls: list[tuple[bytes, Command]]
+    awaited: list[bytes] | None
+
+
+@dataclass
+class Body:
+    """An attempt being executed."""
+
+    handle: int
+    action: bytes
+    node: Node
+    replay: bool
+    code: "Generator[Request, list[Outcome], int]"
+    waiting: dict[bytes, Outcome | None] = field(default_factory=dict)
+    started: bool = False
+    blocked: bool = False
+
+
+class SimWorker:
+    """A process: takes orders in order, one running body at a time, dies without a word."""
+
+    def __init__(self, shell: "Shell", number: int, *, is_async: bool) -> None:
+        self.shell, self.world = shell, shell.world
+        self.number, self.is_async = number, is_async
+        self.alive = True
+        self.bodies: dict[int, Body] = {}
+        self.link_up = self.link_down = 0.0
+
+    # --- the connection ---------------------------------------------------------------------------
+
+    def tell(self, command: Command) -> None:
+        """Send a message home: it arrives after those sent before it."""
+        world = self.world
+        self.link_up = max(self.link_up, world.now + world.rng.uniform(0.0001, 0.002))
+        self.shell.at(self.link_up, lambda: command(self.shell.machine))
+
+    def order(self, message: Any) -> None:
+        """An order is on its way to this worker."""
+        world = self.world
+        self.link_down = max(self.link_down, world.now + world.rng.uniform(0.0001, 0.002))
+        world.at(self.link_down, lambda: self.alive and self.take(message))
+
+    def take(self, message: Any) -> None:
+        """Handle an order."""
+        match message:
+            case Body():
+                self.bodies[message.handle] = message
+                if not self.is_async and any(b.blocked for b in self.bodies.values()):
+                    self.give_back((message.handle,))
+                else:
+                    self.run_next()
+            case Deliver(parent, id_, outcome):
+                self.world.observed(id_, outcome)
+                self.delivered(parent, id_, outcome)
+            case Unknown(parent, id_):
+                self.delivered(parent, id_, ABSENT)
+            case TakeBack(handles):
+                self.give_back(handles)
+            case Interrupt(handle, reason):
+                self.interrupt(handle, reason)
+            case Quit():
+                self.die(guilty=False)
+
+    def give_back(self, handles: tuple[int, ...]) -> None:
+        back = tuple(h for h in handles if h in self.bodies and not self.bodies[h].started)
+        for handle in back:
+            del self.bodies[handle]
+        self.tell(lambda m: m.returned(self.number, back))
+
+    def interrupt(self, handle: int, reason: str) -> None:
+        body = self.bodies.get(handle)
+        if body is not None and not (body.node.stubborn and body.started):
+            self.end(body, Failure("Cancelled", reason, code=reason, retryable=False))
+
+    def die(self, *, guilty: bool) -> None:
+        """The process ends at once; the operating system tells, after what it had sent."""
+        self.alive = False
+        end = WorkerEnd(failures.worker_lost("died"), guilty=guilty)
+        self.tell(lambda m: m.worker_gone(self.number, end))
+
+    # --- execution --------------------------------------------------------------------------------
+
+    def run_next(self) -> None:
+        """Start the next body, if nothing is running."""
+        active = [b for b in self.bodies.values() if not b.blocked]
+        if not active or any(b.started for b in active):
+            return
+        body = active[0]
+        body.started = True
+        self.shell.executed(body)
+        body.code = execute(self, body)
+        self.later(body, lambda: self.step(body, None))
+
+    def later(self, body: Body, then: Callable[[], None]) -> None:
+        def resume() -> None:
+            if self.alive and self.bodies.get(body.handle) is body:
+                then()
+
+        world = self.world
+        world.at(world.now + world.rng.choice((0.00005, 0.001, 0.02)), resume)
+
+    def step(self, body: Body, sent: Any) -> None:
+        """Let the body go on to its next wait or its end."""
+        try:
+            request = body.code.send(sent)
+        except StopIteration as stop:
+            self.end(body, None, stop.value)
+        except Failed as error:
+            self.end(body, Failure("Failed", str(error), retryable=error.retryable))
+        else:
+            self.wait(body, request)
+
+    def wait(self, body: Body, request: Request) -> None:
+        if request.awaited is not None:
+            body.waiting = dict.fromkeys(request.awaited)
+            body.blocked = True
+            if not self.is_async:
+                self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
+                self.tell(lambda m: m.blocked(body.handle))
+        for _, command in request.calls:
+            self.tell(command)
+        self.run_next()
+
+    def delivered(self, parent: int, id_: bytes, outcome: Outcome) -> None:
+        body = self.bodies.get(parent)
+        if body is None or id_ not in body.waiting:
+            return
+        body.waiting[id_] = outcome
+        got = list(body.waiting.values())
+        if None in got:
+            return
+        body.waiting = {}
+        body.blocked = False
+        if not self.is_async:
+            self.tell(lambda m: m.unblocked(body.handle))
+        self.later(body, lambda: self.step(body, got))
+
+    def end(self, body: Body, failure: Failure | None, value: int = 0) -> None:
+        del self.bodies[body.handle]
+        outcome = Outcome(failure=failure) if failure else Outcome(value=b"%d" % value)
+        self.tell(lambda m: m.done(body.handle, Ended(outcome, seconds=0.001)))
+        self.run_next()
+
+
+def execute(worker: SimWorker, body: Body) -> Generator[Request, Any, int]:
+    """The function of a task, as a generator that yields what it waits for."""
+    node, world = body.node, worker.world
+    total = len(node.path)
+    if node.endless:
+        yield _nap(body, "endless", FOR_EVER)
+    hangs = world.count_down(world.hung, node.path, node.hangs)
+    if hangs and not node.groups:
+        yield Request([], None)
+    for group in node.groups:
+        calls, awaited, left = _calls(worker, body, group)
+        if hangs:
+            yield Request(calls, None)
+        outcomes = yield Request(calls, awaited)
+        for id_ in left:
+            worker.tell(lambda m, i=id_: m.cancel_call(body.handle, i))
+        for child, outcome in zip([c for c in group if not c.endless], outcomes, strict=True):
+            if node.strict and outcome.failure:
+                raise Failed(node.path, retryable=outcome.failure.retryable)
+            total = mix(total, None if outcome.failure else int(outcome.value), child)
+    for nap in range(node.naps):
+        yield _nap(body, str(nap), 0.05)
+    for step in range(node.steps):
+        yield from _step(worker, body, step)
+        total = (total * 31 + step) % MODULUS
+    if world.count_down(world.flaws, node.path, node.fails):
+        raise Failed(node.path, retryable=not (node.generous and node.fails == ALWAYS))
+    return total
+
+
+def _calls(
+    worker: SimWorker, body: Body, group: list[Node]
+) -> tuple[list[tuple[bytes, Command]], list[bytes], list[bytes]]:
+    """Return the calls of a group, the ids to wait for and those to cancel afterwards."""
+    calls: list[tuple[bytes, Command]] = []
+    awaited: list[bytes] = []
+    left: list[bytes] = []
+    needs: tuple[bytes, ...] = ()
+    for child in group:
+        inputs = child.path.encode()
+        id_ = action_id(body.action, child.spec.name, digest(inputs), 0)
+        worker.world.nodes[id_] = child
+
+        def call(m: Machine, i=id_, child=child, inputs=inputs, needs=needs) -> None:
+            m.call(body.handle, child.spec, i, inputs, needs)
+
+        calls.append((id_, call))
+        (left if child.endless else awaited).append(id_)
+        if body.node.chained and not child.endless:
+            needs = (id_,)
+    return calls, awaited, left
+
+
+def _nap(body: Body, name: str, seconds: float) -> Request:
+    id_ = action_id(body.action, "durable.sleep", digest(name.encode()), 0)
+    return Request([(id_, lambda m: m.sleep(body.handle, id_, seconds))], [id_])
+
+
+def _step(worker: SimWorker, body: Body, step: int) -> Generator[Request, Any, None]:
+    id_ = action_id(body.action, "trace", digest(b"%d" % step), 0)
+    if body.replay:
+        (known,) = yield Request([(id_, lambda m: m.lookup(body.handle, id_))], [id_])
+        if known is not ABSENT:
+            return
+    now = worker.world.now
+    worker.shell.ran(id_)
+    row = ActionRow(
+        run=0, seq=0, id=id_, parent=0, task="trace", created=now, kind="trace",
+        outcome=Outcome(value=b"%d" % step), started=now, ended=now,
+    )  # fmt: skip
+    yield Request([(id_, lambda m: m.record(body.handle, row))], [id_])
