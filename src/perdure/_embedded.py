@@ -54,6 +54,11 @@ def runtime(config: Config | None = None) -> "Runtime":
         return _runtime
 
 
+def running() -> "Runtime | None":
+    """Return the embedded runtime of this process if it has been started."""
+    return _runtime if _runtime is not None and _runtime.pid == os.getpid() else None
+
+
 class Runtime:
     """A controller with local workers, inside this process.
 

@@ -81,7 +81,7 @@ class Journal(Protocol):
         """Return the largest ``seq`` of the run, 0 if it has no rows."""
 
     def children(self, run: int, parent: int) -> Iterable[tuple[bytes, str, int]]:
-        """Yield ``(id, task, seq)`` of the finished children of the action at ``parent``, by seq."""
+        """Yield ``(id, task, seq)`` of the finished children of the one at ``parent``, by seq."""
 
     def close(self) -> None:
         """Release files and memory."""

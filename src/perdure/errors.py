@@ -3,36 +3,38 @@
 ::
 
     PerdureError
-    ├── ConfigurationError            an option or argument makes no sense          (also ValueError)
-    ├── NotSupportedError             a known option this version or engine lacks   (NotImplementedError)
-    ├── TypeCheckError                a value does not fit its type hint            (also TypeError)
-    ├── SerializationError            a value cannot be turned into bytes or back   (also TypeError)
-    ├── SyncTaskCallInAsyncContextError  a blocking call on an event loop           (also RuntimeError)
-    ├── TaskLoadError                 a worker cannot import the task               (also ImportError)
-    ├── ExecutionError                an action ended without its function's own outcome
-    │   ├── TaskTimeoutError          max_runtime, max_queued_time or deadline      (also TimeoutError)
-    │   ├── OutOfMemoryError          memory over the request, or the kernel's killer (MemoryError)
-    │   ├── WorkerLostError           the process died: segfault, os._exit, SIGKILL
-    │   ├── CancelledError            cancelled or aborted
-    │   ├── InfeasibleError           no node could ever satisfy the request
-    │   ├── NestingTooDeepError       tasks calling tasks without end               (RecursionError)
-    │   └── RemoteError               stand-in for an exception that could not be carried over
-    ├── NonRecoverableError           raise it in a task to stop retries
-    ├── ReplayDivergedError           recorded children were not called again
+    ├── ConfigurationError         an option or argument makes no sense     (ValueError)
+    ├── NotSupportedError          an option this version or engine lacks   (NotImplementedError)
+    ├── TypeCheckError             a value does not fit its type hint       (TypeError)
+    ├── SerializationError         a value cannot be turned into bytes      (TypeError)
+    ├── SyncTaskCallInAsyncContextError   a blocking call on an event loop  (RuntimeError)
+    ├── TaskLoadError              a worker cannot import the task          (ImportError)
+    ├── ExecutionError             an action ended without its own outcome
+    │   ├── TaskTimeoutError       max_runtime, max_queued_time, deadline   (TimeoutError)
+    │   ├── OutOfMemoryError       the attempt used too much memory         (MemoryError)
+    │   ├── WorkerLostError        the process died: segfault, os._exit, SIGKILL
+    │   ├── CancelledError         cancelled or aborted
+    │   ├── InfeasibleError        no node could ever satisfy the request
+    │   ├── NestingTooDeepError    tasks calling tasks without end          (RecursionError)
+    │   └── RemoteError            stand-in for an exception that could not be carried over
+    ├── NonRecoverableError        raise it in a task to stop retries
+    ├── ReplayDivergedError        recorded children were not called again
     ├── RunError
-    │   ├── RunNotFoundError          no such run                                   (also LookupError)
-    │   ├── ActionNotFoundError       no such action in the run                     (also LookupError)
-    │   ├── RunConflictError          the name is taken by another task or other inputs
-    │   ├── RunInUseError             another live process drives the run
-    │   ├── RunAbortedError           the run was aborted
-    │   └── RunInterruptedError       the run was stopped before it finished; it can be resumed
-    ├── StorageError                  home, journal or blobs cannot be read or written (also OSError)
-    │   ├── JournalCorruptError       the journal is damaged
-    │   ├── JournalVersionError       the journal belongs to a newer release
-    │   ├── BlobMissingError          bytes a value refers to are gone
-    │   └── BlobCorruptError          bytes no longer match their digest
-    ├── LeaseLostError                another controller has taken the run over
-    └── ProtocolError                 a peer spoke another protocol or had no valid token
+    │   ├── RunNotFoundError       no such run                              (LookupError)
+    │   ├── ActionNotFoundError    no such action in the run                (LookupError)
+    │   ├── RunConflictError       the name is taken by another task or other inputs
+    │   ├── RunInUseError          another live process drives the run
+    │   ├── RunAbortedError        the run was aborted
+    │   └── RunInterruptedError    the run was stopped before its end; it can be resumed
+    ├── StorageError               home, journal or blobs cannot be used    (OSError)
+    │   ├── JournalCorruptError    the journal is damaged
+    │   ├── JournalVersionError    the journal belongs to a newer release
+    │   ├── BlobMissingError       bytes a value refers to are gone
+    │   └── BlobCorruptError       bytes no longer match their digest
+    ├── LeaseLostError             another controller has taken the run over
+    └── ProtocolError              a peer spoke another protocol or had no valid token
+
+In brackets: the built-in class that it also is.
 
 Each class has a stable ``code``, a ``retryable`` default and, per instance, a ``hint`` that says
 what to do next. All of them pickle, and ``to_dict`` makes them JSON.

@@ -209,7 +209,6 @@ def test_env_vars_and_custom_context_reach_the_actions(jobs):
     assert runner.run(jobs.surroundings).result(20) == ["red", {"team": "x"}]
 
 
-@pytest.mark.xfail(reason="pools do not know the variables of a run yet", strict=True)
 def test_env_vars_reach_children_too(jobs):
     runner = with_runcontext(env_vars={"COLOUR": "red"})
     assert runner.run(jobs.outer).result(20)[0] == "red"

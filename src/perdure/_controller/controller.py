@@ -151,6 +151,7 @@ class Controller:
             recover=recover,
             force=frozenset(options.force),
             strict=options.strict,
+            env_vars=options.env_vars,
             next_seq=last_seq + 1,
         )
         ended: asyncio.Future[RunRow] = self._loop.create_future()

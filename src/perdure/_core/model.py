@@ -199,11 +199,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         recover_from: Name of the run whose successful outcomes may be reused, or "".
         force: Tasks that run again although that run has their outcomes.
         strict: A replay that diverges from what is recorded fails the run.
+        env_vars: Set in every worker process of the run; a task's own take precedence.
     """
 
     recover_from: str = ""
     force: tuple[str, ...] = ()
     strict: bool = False
+    env_vars: dict[str, str] = {}
 
 
 def phase_of(outcome: Outcome) -> Phase:

@@ -74,7 +74,8 @@ class Scheduler:
         """Return the run's task of that spec, making its lane when it is the first."""
         task = run.tasks.get(spec)
         if task is None:
-            key: PoolKey = (run.bundle, spec.is_async, spec.env_vars)
+            env_vars = tuple(sorted({**run.env_vars, **dict(spec.env_vars)}.items()))
+            key: PoolKey = (run.bundle, spec.is_async, env_vars)
             pool = self.pools.setdefault(key, Pool(key, spec.is_async))
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
             task = run.tasks[spec] = Task(spec, lane)
@@ -97,7 +98,7 @@ class Scheduler:
         lane.count += 1
 
     def left_queue(self, action: Action) -> None:
-        """An action stopped being ready by other means than placement; its entry is skipped."""
+        """An action stopped being ready; an entry that placement has not taken out is skipped."""
         assert action.task is not None
         lane = action.task.lane
         lane.count -= 1
@@ -115,7 +116,7 @@ class Scheduler:
                 while siblings:
                     action = siblings.popleft()
                     if action.stage is Stage.QUEUED and action.attempt is None:
-                        lane.count -= 1
+                        self.left_queue(action)
                         return action
                 heapq.heappop(queue.heap)
                 del queue.by_parent[parent]

@@ -236,6 +236,7 @@ class Run:
         recover: Keys of earlier runs whose outcomes it may reuse.
         force: Tasks that are never reused from an earlier run.
         strict: A diverging replay fails the run.
+        env_vars: Set in all its worker processes.
         actions: In flight, by id.
         next_seq: Next free place in the journal.
         dirty: Actions with an attempt behind them that changed since they were last flushed.
@@ -252,6 +253,7 @@ class Run:
     recover: int = 0
     force: frozenset[str] = frozenset()
     strict: bool = False
+    env_vars: dict[str, str] = field(default_factory=dict)
     actions: dict[bytes, Action] = field(default_factory=dict)
     next_seq: int = 1
     dirty: dict[bytes, Action] = field(default_factory=dict)

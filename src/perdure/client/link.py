@@ -34,7 +34,7 @@ def runtime() -> "Runtime":
 def running() -> "Runtime | None":
     """Return the runtime if this process has started it."""
     embedded = sys.modules.get("perdure._embedded")
-    return None if embedded is None else embedded._runtime  # noqa: SLF001  # without starting it
+    return None if embedded is None else embedded.running()
 
 
 def config() -> Config:

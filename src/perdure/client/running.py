@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure._core.model import Bundle, Phase, TaskSpec
+from perdure._core.model import Bundle, Phase
 from perdure._ports import RunRow
 from perdure.client import attaching, link
 from perdure.client.context import RunContext, with_flyte_options
@@ -221,7 +221,7 @@ def _start(
         )
     row = RunRow(
         name=context.name or new_name(task.name),
-        spec=_with_env_vars(task.spec(), context.env_vars),
+        spec=task.spec(),
         inputs=encoded.data,
         inputs_digest=encoded.digest,
         blobs=encoded.blobs,
@@ -240,13 +240,6 @@ def _start(
     if known is not None:
         attaching.attach(known, row, strict=context.strict)
     return Run(row.name)
-
-
-def _with_env_vars(spec: TaskSpec, env_vars: Mapping[str, str]) -> TaskSpec:
-    if not env_vars:
-        return spec
-    merged = dict(env_vars) | dict(spec.env_vars)
-    return msgspec.structs.replace(spec, env_vars=tuple(sorted(merged.items())))
 
 
 def _refuse_inside_action(verb: str) -> None:

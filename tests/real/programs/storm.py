@@ -30,6 +30,12 @@ def step(x: int) -> int:
     return x + 1
 
 
+@perdure.trace
+async def async_step(x: int) -> int:
+    note(f"step-{perdure.ctx().action}-{x}")
+    return x + 1
+
+
 @env.task
 def leaf(x: int) -> int:
     executed()
@@ -72,7 +78,7 @@ async def async_branch(branch: int) -> int:
     )
     first = async_leaf(branch * 1000 + 700)
     passed_on = await leaf.aio(first)
-    return sum(values) + step(branch) + passed_on
+    return sum(values) + await async_step(branch) + passed_on
 
 
 @env.task
