@@ -140,6 +140,17 @@ def test_a_timeout_stops_code_that_never_yields(controller):
         controller.finish()
 
 
+@pytest.mark.parametrize("task", [w.waits_for_child, w.waits_on_own_loop])
+def test_cancelling_interrupts_an_attempt_that_waits_for_a_child(controller, task):
+    controller.start(task)
+    controller.drive(lambda: controller.count(m.Blocked) and len(controller.workers) == 2)
+    _let_start(controller)
+    controller.cancel_running(task.name)
+    with pytest.raises(errors.CancelledError):
+        controller.finish()
+    controller.drive(lambda: not any(worker.assigned for worker in controller.workers))
+
+
 def test_cleanup_runs_when_cancelled(controller):
     controller.start(w.slow_sync, 60.0)
     _let_start(controller)

@@ -341,3 +341,19 @@ def prints(text: str) -> None:
 @env.task
 def huge_window(n: int) -> int:
     return sum(1 for _ in perdure.map(double, range(n)))
+
+
+@env.task
+def waits_for_child() -> str:
+    print("started", flush=True)
+    return slow_sync(60.0)
+
+
+@env.task
+def waits_on_own_loop() -> str:
+    print("started", flush=True)
+
+    async def main() -> str:
+        return await slow_sync.aio(60.0)
+
+    return asyncio.run(main())
