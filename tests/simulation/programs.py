@@ -1,8 +1,8 @@
 """Random workflows, and what plain Python makes of them.
 
 A program is a tree of nodes. A node calls its children in groups (all of a group at once), takes
-steps, sleeps, fails now and then, hangs, gives up waiting for endless children, and returns a number
-made from what it got. ``expected`` evaluates the same tree without any system in between: that is
+steps, sleeps, fails now and then, hangs, gives up on endless children, and returns a number made
+from what it got. ``expected`` evaluates the same tree without any system in between: that is
 the oracle. Whatever time and kills may change (how often something runs) has no influence on it.
 """
 

@@ -128,7 +128,10 @@ class Shell:
         self.at(self.world.now + self.world.rng.uniform(0.0001, 0.003), what)
 
     def look_up(self, run: Run, ids: tuple[bytes, ...]) -> None:
-        self.machine.looked_up(run, ids, self.world.journal.lookup(run.key, ids))
+        rows = self.world.journal.lookup(run.key, ids)
+        for row in rows.values():  # a commit whose writer never heard of it
+            self.world.recorded(row)
+        self.machine.looked_up(run, ids, rows)
 
     def audit(self, attempt: Attempt) -> None:
         recorded = self.world.journal.children(self.run.key, attempt.action.seq)
@@ -150,6 +153,8 @@ class Shell:
             if not self.alive:
                 return  # it died before the transaction
             stale = world.journal.commit(rows, {self.run.key: self.run.epoch})
+            if not self.alive:
+                return  # it died at it
             assert bool(stale) != self.owner, "who owns the run may write, and nobody else"
             if not stale:
                 self.note(rows)
@@ -170,8 +175,7 @@ class Shell:
         for row in rows:
             if isinstance(row, ActionRow):
                 trace.append(f"{now:.6f} {row.id.hex()[:8]} {row.phase} {row.attempts}")
-                if row.outcome is not None:
-                    self.world.outcomes.setdefault(row.id, []).append(row.outcome)
+                self.world.recorded(row)
             elif isinstance(row, RunEnd):
                 trace.append(f"{now:.6f} run {row.phase}")
 
@@ -179,6 +183,7 @@ class Shell:
 
     def executed(self, body: Body) -> None:
         """An attempt begins."""
+        self.world.executions[body.node.path] += 1
         self.ran(body.action)
 
     def ran(self, action: bytes) -> None:

@@ -3,12 +3,13 @@ that jumps, and everything that can go wrong, all drawn from one seed."""
 
 import heapq
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from perdure._core.model import Outcome
-from perdure._core.records import RunRow
+from perdure._core.records import ActionRow, RunRow
 from perdure._journal.memory import MemoryJournal
 from perdure._ports import Journal
 from simulation.programs import Node, make
@@ -45,6 +46,7 @@ class World:
     Attributes:
         trace: What happened, in order: two worlds of one seed have the same.
         outcomes: Every outcome that was ever recorded, by action.
+        executions: How often each node has begun to run.
         flaws: How often each node has failed; likewise ``hung``.
     """
 
@@ -70,6 +72,7 @@ class World:
         self.outcomes: dict[bytes, list[Outcome]] = {}
         self.flaws: dict[str, int] = {}
         self.hung: dict[str, int] = {}
+        self.executions: Counter[str] = Counter()
         self.result: Outcome | None = None
         self.key = self.journal.create_run(RunRow(name="sim", spec=self.program.spec))
         self.shells: list[Shell] = []
@@ -122,6 +125,11 @@ class World:
         return True
 
     # --- promises ---------------------------------------------------------------------------------
+
+    def recorded(self, row: ActionRow) -> None:
+        """The journal has this row."""
+        if row.outcome is not None:
+            self.outcomes.setdefault(row.id, []).append(row.outcome)
 
     def observed(self, action: bytes, outcome: Outcome) -> None:
         """P1: what anybody sees is recorded."""
