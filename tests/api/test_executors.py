@@ -180,11 +180,16 @@ def test_a_failure_nobody_looked_at_is_reported(controller):
 
 
 def test_a_waiting_attempt_hands_back_its_queue(controller):
-    # Both roots go to one worker: the second one is queued behind the first, which waits.
     controller.ahead = 10
-    assert controller.run(w.fibonacci, 6) == 8
-    assert controller.count(m.Blocked) > 0
-    assert controller.count(m.Returned) > 0
+    schedule, controller._schedule = controller._schedule, lambda: None
+    controller.start(w.waits_for_child, name="first")
+    controller.start(w.double, 1, name="queued behind it")
+    controller._schedule = schedule
+    schedule()
+    assert controller.finish() == 2
+    assert controller.count(m.Blocked) == 1
+    controller.cancel_running("w.waits_for_child")
+    controller.drive(lambda: not any(worker.assigned for worker in controller.workers))
 
 
 def test_map_is_ordered_and_complete(controller):
