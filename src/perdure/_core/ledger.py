@@ -71,6 +71,10 @@ class Ledger:
             ("gpu", demand.gpu, self.capacity.gpu),
         ):
             if asked > there:
-                unit = " bytes" if name == "memory" else ""
-                return f"{name}={asked:g}{unit} was asked for, the largest node has {there:g}{unit}"
+                show = _gib if name == "memory" else "{:g}".format
+                return f"{name}={show(asked)} was asked for, the largest node has {show(there)}"
         return ""
+
+
+def _gib(size: float) -> str:
+    return f"{size / (1 << 30):,.2f} GiB"

@@ -46,6 +46,8 @@ IDLE_SECONDS = 60.0
 """An idle worker is kept this long; those beyond one per core ``SURPLUS_SECONDS``."""
 
 SURPLUS_SECONDS = 5.0
+AFTER_ALL = 1 << 62
+"""Greater than the position of any call."""
 
 
 class Scheduler:
@@ -91,7 +93,8 @@ class Scheduler:
         siblings = queue.by_parent.get(action.parent)
         if siblings is None:
             siblings = queue.by_parent[action.parent] = deque()
-            order = action.parent.order if action.parent else ()
+            # What is below a started parent comes before what comes after it.
+            order = (*action.parent.order, AFTER_ALL) if action.parent else ()
             self._pushes += 1
             heapq.heappush(queue.heap, (order, self._pushes, action.parent))
         (siblings.appendleft if front else siblings.append)(action)
@@ -141,7 +144,7 @@ class Scheduler:
             action = self._next_ready(lane)
             if action is None:
                 return
-            worker = self._pick(lane, action)
+            worker = self._pick(lane, action, now)
             if worker is None:
                 self.enqueue(action, front=True)
                 self._ask_for_workers(lane, action, now)
@@ -167,7 +170,7 @@ class Scheduler:
             self._assign(worker, action, now)
             room -= 1
 
-    def _pick(self, lane: Lane, action: Action) -> Worker | None:
+    def _pick(self, lane: Lane, action: Action, now: float) -> Worker | None:
         task = action.task
         assert task is not None
         best: Worker | None = None
@@ -183,7 +186,7 @@ class Scheduler:
             load = worker.load
             if load == 0 and not fits:
                 continue
-            if load and (worker.lane is not lane or load >= depth):
+            if load and (worker.lane is not lane or load >= depth or _is_stuck(worker, now)):
                 continue
             cost = (load, worker.blocked)
             if cost < best_cost:
@@ -213,6 +216,8 @@ class Scheduler:
             attempt.limit = self.timers.at(now + limit, self.overrun, attempt)
         worker.outbox.append(Start(attempt))
         self.effects.told[worker.number] = worker
+        if worker.load > 1:
+            self._watch_backlogs(now)
 
     # --- what workers hold ------------------------------------------------------------------------
 
@@ -273,7 +278,8 @@ class Scheduler:
         worker.last_done = now
         if worker.load == 0:
             worker.idle_since = now
-            self._watch_backlogs(worker, now)
+            if any(w.load > 1 for w in worker.pool.workers.values()):
+                self._watch_backlogs(now)
 
     # --- the number of workers --------------------------------------------------------------------
 
@@ -321,35 +327,37 @@ class Scheduler:
 
     # --- backlogs that do not move ----------------------------------------------------------------
 
-    def _watch_backlogs(self, idle: Worker, now: float) -> None:
-        if not self._relief_due and any(w.load > 1 for w in idle.pool.workers.values()):
+    def _watch_backlogs(self, now: float) -> None:
+        if not self._relief_due:
             self._relief_due = True
             self.timers.at(now + STUCK_SECONDS, self._relieve, now + STUCK_SECONDS)
 
     def _relieve(self, now: float) -> None:
-        """Take the backlog of workers that are stuck behind a long attempt, if others are idle."""
+        """Take the backlog of workers that are stuck behind a long attempt, if there is room."""
         self._relief_due = False
-        for pool in self.pools.values():
-            workers = pool.workers.values()
-            if not any(w.ready and not w.attempts and not w.stopping for w in workers):
-                continue
-            backlogs = [
-                w
-                for w in workers
-                if w.load > 1 and w.lane and not w.revoking and self.ledger.fits(w.lane.demand)
-            ]
-            for worker in backlogs:
-                if now - worker.last_done >= STUCK_SECONDS:
-                    self._take_back(worker)
-            if backlogs and not self._relief_due:
-                self._relief_due = True
-                self.timers.at(now + STUCK_SECONDS, self._relieve, now + STUCK_SECONDS)
+        backlogs = [
+            worker
+            for worker in self.workers.values()
+            if worker.load > 1
+            and worker.lane
+            and not worker.revoking
+            and self.ledger.fits(worker.lane.demand)
+        ]
+        for worker in backlogs:
+            if _is_stuck(worker, now):
+                self._take_back(worker)
+        if backlogs:
+            self._watch_backlogs(now)
 
     def _take_back(self, worker: Worker) -> None:
         waiting = [a.handle for a in worker.attempts.values() if not a.blocked][1:]
         worker.revoking = True
         worker.outbox.append(TakeBack(tuple(waiting)))
         self.effects.told[worker.number] = worker
+
+
+def _is_stuck(worker: Worker, now: float) -> bool:
+    return now - worker.last_done >= STUCK_SECONDS
 
 
 def _head(lane: Lane) -> tuple[int, ...]:
