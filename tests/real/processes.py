@@ -1,5 +1,6 @@
 """Looking at processes, and killing them."""
 
+import contextlib
 import signal
 import time
 
@@ -41,10 +42,8 @@ def children(process: psutil.Process) -> list[psutil.Process]:
 
 def kill(process: psutil.Process) -> None:
     """SIGKILL, if it is still there."""
-    try:
+    with contextlib.suppress(psutil.NoSuchProcess):
         process.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        pass
 
 
 def wait_gone(processes: list[psutil.Process], seconds: float = 10.0) -> list[psutil.Process]:

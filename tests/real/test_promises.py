@@ -6,12 +6,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from real.processes import wait_gone, workers
-from real.programs import basics
 
 import perdure
 from perdure import errors
 from perdure._embedded import Runtime
+from real.processes import wait_gone, workers
+from real.programs import basics
 
 
 def alive(pid: int) -> bool:
@@ -177,6 +177,12 @@ def test_some_errors_are_not_retried(
     with pytest.raises(error):
         perdure.run(task, mark=mark).result(timeout=20)
     assert mark.read_text() == "x"
+
+
+def test_plain_steps_work_in_async_code(runtime: Runtime, mark: Path) -> None:
+    got = perdure.run(basics.steps_on_the_loop, mark=mark).result(timeout=20)
+    assert got == [2, 4, True, [0, 1, 2], 1999 * 1000]
+    assert mark.read_text() == "tt"
 
 
 def test_prints_are_captured_per_action(runtime: Runtime) -> None:

@@ -18,12 +18,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from perdure._api.future import Future
+from perdure._api.future import Future, on_loop
 from perdure._api.scope import Scope, current
-from perdure._api.steps import Step, refuse_on_loop, run_step, run_step_aio
+from perdure._api.steps import Step, run_step, run_step_aio
 from perdure._core.ids import digest
 from perdure._serde import dumps
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, SyncTaskCallInAsyncContextError
 
 T = TypeVar("T")
 
@@ -42,8 +42,8 @@ class Recorded(Generic[T]):
         scope = current()
         if scope is None:
             return self._read()
-        refuse_on_loop(self._name, f"write: await perdure.{self._name}.aio()")
-        return run_step(Step(scope, self._name, {}), self._read)  # type: ignore[no-any-return]
+        step = Step(scope, self._name, {}, blocking=True)
+        return run_step(step, self._read)  # type: ignore[no-any-return]
 
     async def aio(self) -> T:
         """Do the same on an event loop."""
@@ -73,7 +73,11 @@ class Sleep:
         if scope is None:
             _time.sleep(seconds)
             return
-        refuse_on_loop("durable.sleep", "write: await perdure.durable.sleep.aio(...)")
+        if on_loop():
+            raise SyncTaskCallInAsyncContextError(
+                "durable.sleep would block the event loop",
+                hint="write: await perdure.durable.sleep.aio(...)",
+            )
         _asleep(scope, seconds).result()
 
     async def aio(self, seconds: float) -> None:

@@ -243,13 +243,19 @@ class ThreadFuture(Future[T]):
             if _get_running_loop() is not None:
                 raise self._would_block()
             with self._scope.waiting():
-                if not self._pending.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+                if not self.wait_here(timeout):
                     raise TimeoutError(f"{self.task} has no outcome after {timeout} seconds")
-            self._pending.release()  # let the next waiter pass
         if self._cancelled:
             raise CancelledError(
                 "the call was cancelled", task=self.task, action=self.action_id.hex()
             )
+
+    def wait_here(self, timeout: float | None = None) -> bool:
+        """Block this thread until done; return False if it takes longer than ``timeout``."""
+        if not self._pending.acquire(timeout=-1 if timeout is None else max(timeout, 0)):
+            return False
+        self._pending.release()  # let the next waiter pass
+        return True
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self._done:

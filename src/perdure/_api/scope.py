@@ -55,8 +55,11 @@ class Scope(Protocol):
     def sleep(self, action: bytes, seconds: float) -> "Future[None]":
         """Ask for a durable sleep."""
 
-    def lookup(self, action: bytes, name: str) -> "Future[Any]":
-        """Ask for a step's recorded outcome; the future's ``absent`` tells if there is none."""
+    def lookup(self, action: bytes, name: str, *, blocking: bool = False) -> "Future[Any]":
+        """Ask for a step's recorded outcome; the future's ``absent`` tells if there is none.
+
+        ``blocking`` waits for the answer here, even on an event loop: it takes a moment only.
+        """
 
     def record(
         self,
@@ -66,6 +69,8 @@ class Scope(Protocol):
         outcome: Encoded | Failure,
         started: float,
         ended: float,
+        *,
+        blocking: bool = False,
     ) -> "Future[Any]":
         """Record a step that ran in the caller; the future is done once it is committed."""
 

@@ -10,16 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 from perdure import _serde
-from perdure._api.future import Future, on_loop
+from perdure._api.future import Future
 from perdure._api.scope import Scope
-from perdure.errors import SerializationError, SyncTaskCallInAsyncContextError
+from perdure.errors import SerializationError
 
 
 class Step:
-    """One execution of a step within an attempt."""
+    """One execution of a step within an attempt.
 
-    def __init__(self, scope: Scope, name: str, inputs: dict[str, Any]) -> None:
+    With ``blocking`` the calling thread waits for the journal itself, which takes about as long as
+    one write to disk. On an event loop that is as good as any short computation.
+    """
+
+    def __init__(
+        self, scope: Scope, name: str, inputs: dict[str, Any], *, blocking: bool = False
+    ) -> None:
         self._scope = scope
+        self._blocking = blocking
         self._name = name
         try:
             self._inputs = _serde.dumps(inputs, scope.blobs)
@@ -33,7 +40,7 @@ class Step:
         """Ask for the recorded outcome; None if there cannot be one."""
         if not self._scope.replay:
             return None
-        return self._scope.lookup(self._action, self._name)
+        return self._scope.lookup(self._action, self._name, blocking=self._blocking)
 
     def began(self) -> None:
         """Take the time: nothing was recorded, the step starts now."""
@@ -54,7 +61,13 @@ class Step:
 
     def _record(self, outcome: Any) -> Future[Any]:
         return self._scope.record(
-            self._action, self._name, self._inputs, outcome, self._started, time.time()
+            self._action,
+            self._name,
+            self._inputs,
+            outcome,
+            self._started,
+            time.time(),
+            blocking=self._blocking,
         )
 
 
@@ -107,11 +120,3 @@ async def committed(future: Future[Any]) -> None:
     except Exception:
         if future.cancelled():
             raise
-
-
-def refuse_on_loop(name: str, instead: str) -> None:
-    """Raise if this is an event loop, which waiting for a commit would block."""
-    if on_loop():
-        raise SyncTaskCallInAsyncContextError(
-            f"{name} would block the event loop until it is recorded", hint=instead
-        )

@@ -10,7 +10,6 @@ from perdure._api.scope import current
 from perdure._api.steps import (
     Step,
     committed,
-    refuse_on_loop,
     run_step,
     run_step_aio,
     settled,
@@ -66,7 +65,7 @@ class _Traced:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
         return functools.partial(self.function, *self._args, *args, **(self._kwargs | kwargs))
 
-    def step(self, call: Callable[[], Any]) -> Step | None:
+    def step(self, call: Callable[[], Any], *, blocking: bool = False) -> Step | None:
         """Return the step that ``call`` is, or None outside any run."""
         scope = current()
         if scope is None:
@@ -79,22 +78,13 @@ class _Traced:
                 f"{self.name}: {error}", hint=f"its signature is {self._signature}"
             ) from None
         bound.apply_defaults()
-        return Step(scope, self.name, dict(bound.arguments))
-
-    def refuse_on_loop(self) -> None:
-        refuse_on_loop(
-            f"the traced function {self.name}",
-            "make it async def, or call it with asyncio.to_thread",
-        )
+        return Step(scope, self.name, dict(bound.arguments), blocking=blocking)
 
 
 def _plain(traced: _Traced) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         call = traced.call(args, kwargs)
-        if current() is None:
-            return call()
-        traced.refuse_on_loop()
-        step = traced.step(call)
+        step = traced.step(call, blocking=True)
         return call() if step is None else run_step(step, call)
 
     return wrapper
@@ -112,9 +102,7 @@ def _coroutine(traced: _Traced) -> Callable[..., Any]:
 def _generator(traced: _Traced) -> Callable[..., Any]:
     def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
         call = traced.call(args, kwargs)
-        if current() is not None:
-            traced.refuse_on_loop()
-        step = traced.step(call)
+        step = traced.step(call, blocking=True)
         if step is None:
             yield from call()
             return

@@ -25,10 +25,10 @@ import time
 from collections import deque
 from contextlib import AbstractContextManager
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from perdure._api import scope
-from perdure._api.future import Future, TaskFactory
+from perdure._api.future import Future, TaskFactory, ThreadFuture
 from perdure._api.task import Task
 from perdure._core.model import Failure
 from perdure._serde import Encoded
@@ -37,7 +37,8 @@ from perdure._wire.messages import ToWorker
 from perdure._worker import logs
 from perdure._worker.attempt import OWN_CODE, Attempt, stopped
 from perdure._worker.death import die
-from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, Pace, Session
+from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, FRAME_MESSAGES, Pace, Session
+from perdure._worker.stream import LoopStream
 
 if TYPE_CHECKING:
     from perdure._worker.main import Link
@@ -66,7 +67,7 @@ def run(link: "Link") -> None:
         loop.close()
 
 
-class AsyncExecutor(Session, asyncio.Protocol):
+class AsyncExecutor(Session):
     """Runs attempts on the current event loop.
 
     Attributes:
@@ -86,34 +87,39 @@ class AsyncExecutor(Session, asyncio.Protocol):
         self._gathered_since = 0.0
 
     async def connect(self) -> None:
-        """Write to the socket through the running loop from now on, and get ready to read."""
+        """Use the socket on the running loop from now on."""
         self._loop = loop = asyncio.get_running_loop()
         loop.set_task_factory(TaskFactory())
-        await loop.create_connection(lambda: self, sock=self._sock)
+        self._stream = LoopStream(self._sock, self._received)
 
     # --- the connection ---------------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep what arrives waiting until :meth:`begin`."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._transport.pause_reading()
 
     def begin(self, messages: list[ToWorker]) -> None:
         """Act on what arrived together with Welcome, then on the rest."""
         self.receive(messages)
         self._pump()
-        self._transport.resume_reading()
+        self._stream.start_reading()
 
-    def data_received(self, data: bytes) -> None:
+    def _received(self, data: bytes) -> None:
         """Act on what arrived, then start what can start."""
+        if not data and not self.stopped:
+            die()  # nobody is there to work for
         for body in self._reader.feed(data):
             self.receive(decode_to_worker(body))
         self._pump()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody is there to work for."""
-        if not self.stopped:
-            die()
+    def stand_still(self, future: ThreadFuture[Any]) -> None:
+        """Wait for a step's future; on the loop's thread, in the loop's stead."""
+        if threading.get_ident() != self._thread:
+            super().stand_still(future)
+            return
+        pumping, self._pumping = self._pumping, True  # nothing may start inside the waiting code
+        try:
+            self.flush()
+            self._stream.serve_until(future.done)
+        finally:
+            self._pumping = pumping
+        self._loop.call_soon(self._pump)
 
     def posted(self) -> None:
         """Send at the end of this turn of the loop."""
@@ -128,8 +134,8 @@ class AsyncExecutor(Session, asyncio.Protocol):
         self._flush_due = self._gathering = False
         with self.lock:
             messages, self.messages = self.messages, []
-        if messages:
-            self._transport.write(encode(messages))
+        for start in range(0, len(messages), FRAME_MESSAGES):
+            self._stream.write(encode(messages[start : start + FRAME_MESSAGES]))
         self._pump()
 
     def _posted_result(self) -> None:
@@ -201,7 +207,7 @@ class AsyncExecutor(Session, asyncio.Protocol):
     def _send_now(self) -> None:
         with self.lock:
             messages, self.messages = self.messages, []
-        self._transport.write(encode(messages))
+        self._stream.write(encode(messages))
 
     def _start(self, attempt: Attempt) -> None:
         self._active += 1

@@ -14,7 +14,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from perdure import _serde
-from perdure._api.future import Future, make_future
+from perdure._api.future import Future, ThreadFuture, make_future
 from perdure._api.grouping import current_group
 from perdure._api.occurrence import Occurrences
 from perdure._api.task import Task, closed
@@ -199,9 +199,9 @@ class Attempt:
         self._session.posted()
         return future
 
-    def lookup(self, action: bytes, name: str) -> Future[Any]:
+    def lookup(self, action: bytes, name: str, *, blocking: bool = False) -> Future[Any]:
         """Ask for a step's recorded outcome."""
-        return self._step(Lookup(self.handle, action), name)
+        return self._step(Lookup(self.handle, action), name, blocking)
 
     def record(
         self,
@@ -211,6 +211,8 @@ class Attempt:
         outcome: Encoded | Failure,
         started: float,
         ended: float,
+        *,
+        blocking: bool = False,
     ) -> Future[Any]:
         """Record a step that ran in the caller."""
         blobs = inputs.blobs
@@ -225,15 +227,20 @@ class Attempt:
                 current_group(),
             ),
             name,
+            blocking,
         )  # fmt: skip
 
-    def _step(self, message: Lookup | Record, name: str) -> Future[Any]:
-        future = make_future(self, message.id, name)
+    def _step(self, message: Lookup | Record, name: str, blocking: bool) -> Future[Any]:
+        make = ThreadFuture if blocking else make_future
+        future = make(self, message.id, name)
         with self._session.lock:
             self._check_open()
             self.steps[message.id] = future
             self._session.messages.append(message)
-        self._session.posted()
+        if isinstance(future, ThreadFuture):
+            self._session.stand_still(future)
+        else:
+            self._session.posted()
         return future
 
     def _check_open(self) -> None:

@@ -129,7 +129,7 @@ def _unpickle(payload: bytes) -> object:
         raise TaskLoadError(
             f"a task that was sent by value cannot be rebuilt:\n\n{_user_traceback(error)}",
             hint="define it at the top level of a module or script; then it is found by name",
-        ) from error
+        ) from None  # it is in the message
 
 
 def _walk(module: ModuleType, qualname: str, where: str) -> object:
@@ -193,7 +193,7 @@ def _refuse(where: str, error: BaseException) -> NoReturn:
     raise TaskLoadError(
         f"{where} cannot be loaded:\n\n{_user_traceback(error)}",
         hint="fix the error above; what has finished is kept",
-    ) from error
+    ) from None  # it is in the message
 
 
 def _is_prefix(name: str | None, module: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from perdure._api.future import Future
+from perdure._api.future import Future, ThreadFuture
 from perdure._api.task import Task
 from perdure._blobs.local import LocalBlobs
 from perdure._core.model import Failure, TaskSpec
@@ -39,6 +39,9 @@ FLUSH_SECONDS = 0.001
 """How long results may be gathered while there is more to execute."""
 
 FLUSH_MESSAGES = 64
+FRAME_MESSAGES = 512
+"""More messages than this are cut into frames, so that the first are acted on before the last."""
+
 SLOW_SECONDS = 0.0003
 """Before an attempt that may take longer than this, the results of earlier ones are sent."""
 
@@ -155,6 +158,11 @@ class Session(ABC):
     @abstractmethod
     def closed(self, attempt: Attempt, future: Future[Any]) -> None:
         """A call of the attempt has its outcome or was cancelled. Needs the lock."""
+
+    def stand_still(self, future: ThreadFuture[Any]) -> None:
+        """Block this thread until the outcome of a step is committed, event loop or not."""
+        self.posted()
+        future.wait_here()
 
     @abstractmethod
     def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:

@@ -36,7 +36,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
 from perdure._api import scope
-from perdure._api.future import Future, LoopFuture
+from perdure._api.future import Future, LoopFuture, ThreadFuture
 from perdure._api.task import Task
 from perdure._core.model import Failure
 from perdure._serde import Encoded
@@ -283,6 +283,11 @@ class SyncExecutor(Session):
         """A future of an event loop is not waited for any more."""
         if isinstance(future, LoopFuture):
             self._go_on()
+
+    def stand_still(self, future: ThreadFuture[Any]) -> None:
+        """Wait for a step's future; the reader settles it."""
+        self.flush()
+        future.wait_here()
 
     def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
         """A thread of the attempt waits for children inside this block."""

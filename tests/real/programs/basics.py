@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import perdure
@@ -105,7 +106,7 @@ def spin_for_ever(mark: Path) -> None:
         try:
             while True:
                 pass
-        except BaseException:  # noqa: S110
+        except BaseException:
             pass
 
 
@@ -216,6 +217,32 @@ async def leaves_children_behind(mark: Path) -> str:
     while not mark.exists():
         await asyncio.sleep(0.01)
     return mark.read_text()
+
+
+@perdure.trace
+def traced(mark: Path, x: int) -> int:
+    with mark.open("a") as file:
+        file.write("t")
+    return x * 2
+
+
+@perdure.trace
+def traced_items(n: int) -> Iterator[int]:
+    yield from range(n)
+
+
+@env.task
+async def steps_on_the_loop(mark: Path) -> list[object]:
+    calls = [spin_free(i) for i in range(2000)]  # a full outbox must not stand in the way
+    first, second = traced(mark, 1), traced(mark, 2)
+    now = perdure.durable.now()
+    items = list(traced_items(3))
+    return [first, second, now.tzinfo is not None, items, sum(await asyncio.gather(*calls))]
+
+
+@env.task
+async def spin_free(i: int) -> int:
+    return i
 
 
 @env.task
