@@ -54,17 +54,19 @@ class PerdureError(Exception):
         task: Name of the task concerned, or "".
         code: Stable identifier of the kind of error.
         retryable: Whether trying again could help; retry policies start from it.
+        advice: The hint of instances that are given none.
     """
 
     code: ClassVar[str] = "perdure"
     retryable: ClassVar[bool] = False
+    advice: ClassVar[str] = ""
 
     def __init__(
         self, message: str = "", *, hint: str = "", run: str = "", action: str = "", task: str = ""
     ) -> None:
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = hint or self.advice
         self.run = run
         self.action = action
         self.task = task
@@ -146,6 +148,7 @@ class TaskTimeoutError(ExecutionError, TimeoutError):
 
     code = "timeout"
     retryable = True
+    advice = "raise the limit in timeout=, or look at what took so long: perdure logs RUN ACTION"
     limit: str = ""
 
 
@@ -154,6 +157,7 @@ class OutOfMemoryError(ExecutionError, MemoryError):
 
     code = "out_of_memory"
     retryable = True
+    advice = "work on smaller pieces, run fewer at once, or use a machine with more memory"
 
 
 class WorkerLostError(ExecutionError):
@@ -161,6 +165,10 @@ class WorkerLostError(ExecutionError):
 
     code = "worker_lost"
     retryable = True
+    advice = (
+        "what it wrote last is in: perdure logs RUN ACTION; retries=1 at the task makes up for an "
+        "accident, if it was one"
+    )
 
 
 class CancelledError(ExecutionError):
@@ -173,6 +181,7 @@ class InfeasibleError(ExecutionError):
     """No node could ever satisfy the resource request."""
 
     code = "infeasible"
+    advice = "lower resources= of the task, or run it on a larger machine"
 
 
 class NestingTooDeepError(ExecutionError, RecursionError):

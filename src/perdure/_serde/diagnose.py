@@ -1,7 +1,9 @@
 """Where inside a value the trouble is: only looked for once encoding has failed."""
 
 import dataclasses
+import inspect
 from collections.abc import Iterator, Mapping
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from perdure._blobs.memory import MemoryBlobs
@@ -49,11 +51,22 @@ def _children(value: Any) -> Iterator[tuple[str, object]]:
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield f".{field.name}", getattr(value, field.name, None)
+    elif isinstance(value, FunctionType):
+        yield from _captured(value)
     else:
         state = getattr(value, "__dict__", None)
         if isinstance(state, dict) and not isinstance(value, type):
             for name, item in state.items():
                 yield f".{name}", item
+
+
+def _captured(function: FunctionType) -> Iterator[tuple[str, object]]:
+    """Yield what a function that travels by value takes along."""
+    names = inspect.getclosurevars(function)
+    for name, item in {**names.nonlocals, **names.globals}.items():
+        yield f".<captured {name}>", item
+    for i, item in enumerate(function.__defaults__ or ()):
+        yield f".<default {i}>", item
 
 
 def _hint(culprit: object) -> str:

@@ -164,7 +164,7 @@ def _dumps_tagged(value: object, blobs: Blobs) -> Encoded:
     except Unencodable as error:
         from perdure._serde.diagnose import explain
 
-        raise explain(value, error) from error
+        raise explain(value, error) from error.__cause__  # the error of the user's object, if any
     data = b"\1" + body
     canon = body if writer.in_order else canonical(body)
     if len(body) < INLINE_BYTES:

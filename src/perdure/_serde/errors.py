@@ -7,6 +7,7 @@ nearest built-in class runs. If its class cannot be imported, a class of the sam
 the spot below its nearest bases that can, so that ``except KeyError`` still catches.
 """
 
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import msgspec
 
 from perdure import errors
 from perdure._core.model import Failure
-from perdure._modules import canonical
+from perdure._modules import LOADED_MAIN, MAIN, canonical
 from perdure._ports import Blobs
 from perdure._serde import format as f
 from perdure._serde.classes import load_global, reference, type_name
@@ -28,8 +29,10 @@ from perdure._serde.registry import RESOLVERS, EncodeHandler, decodes
 if TYPE_CHECKING:
     from perdure._serde.decode import Reader
 
-_PACKAGE = str(Path(errors.__file__).parent)
+_PACKAGE = str(Path(errors.__file__).parent) + os.sep
 _MAX_CHAIN = 10
+_MAX_LINES = 200
+_MAX_TEXT = 10_000
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -116,22 +119,49 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _format(error: BaseException) -> str:
-    """Return the traceback as text, from the user's first frame on."""
-    trace = error.__traceback__
-    while trace and trace.tb_frame.f_code.co_filename.startswith(_PACKAGE):
-        trace = trace.tb_next
+    """Return the traceback as text: the user's frames only; "" if there is none of them."""
     try:
-        text = "".join(traceback.format_exception(type(error), error, trace))
-        return printable(text.rstrip())
+        report = traceback.TracebackException.from_exception(error)
+        if not _keep_users(report):
+            return ""
+        return printable(_shortened("".join(report.format()).rstrip()))
     except Exception:
         return f"{_qualified(type(error))}: {_message(error)}"
 
 
+def _keep_users(report: traceback.TracebackException) -> int:
+    """Leave our own frames out, in all linked errors too; return how many frames remain.
+
+    What is left of a recursion through us is one line repeated, which Python then says in two.
+    """
+    frames = [f for f in report.stack or () if not f.filename.startswith(_PACKAGE)]
+    # Without any frame there is nothing that a headline could announce.
+    report.stack = traceback.StackSummary.from_list(frames) if frames else None  # type: ignore[assignment]
+    linked = (report.__cause__, report.__context__, *(report.exceptions or ()))
+    return len(frames) + sum(_keep_users(each) for each in linked if each is not None)
+
+
+def _shortened(text: str) -> str:
+    lines = text.replace(f"{LOADED_MAIN}.", f"{MAIN}.").splitlines()
+    if len(lines) > _MAX_LINES:
+        left_out = len(lines) - _MAX_LINES
+        half = _MAX_LINES // 2
+        lines = [*lines[:half], f"  ... {left_out:,} lines left out ...", *lines[-half:]]
+    return "\n".join(_cut(line) for line in lines)
+
+
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        return _cut(str(error))
     except Exception as problem:
         return f"<its __str__ failed: {problem!r}>"
+
+
+def _cut(text: str) -> str:
+    """Return the text without the rest of it that nobody would read; the error itself has all."""
+    if len(text) <= _MAX_TEXT:
+        return text
+    return f"{text[:_MAX_TEXT]}... ({len(text):,} characters)"
 
 
 def _qualified(cls: type) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from perdure import errors
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.cli import exits, render
@@ -120,19 +121,28 @@ def _conclude_in_words(row: RunRow) -> None:
     head = render.glyph(row.phase).append(f" {row.name}", style="bold")
     head.append(f" {row.phase.value}{took}", style="default")
     lines = [head]
-    lines += outcome_lines(row.outcome)
+    # With its traceback an error is told already: here its headline is enough.
+    lines += outcome_lines(row.outcome, brief=bool(failure and failure.traceback))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(labelled("go on", f"perdure resume {row.name}"))
     lines.append(labelled("look closer", f"perdure show {row.name}"))
     render.show(*lines)
 
 
-def outcome_lines(outcome: "Outcome | None", limit: int = 400) -> "list[Text]":
-    """Return the line that tells a result or an error; none while there is no outcome."""
+def outcome_lines(
+    outcome: "Outcome | None", limit: int = 400, *, brief: bool = False
+) -> "list[Text]":
+    """Return the lines that tell a result or an error; none while there is no outcome."""
     if outcome is None:
         return []
     if outcome.failure is not None:
-        return [labelled("error", error_line(outcome.failure))]
+        told = error_line(outcome.failure)
+        lines = [labelled("error", told.partition("\n")[0] if brief else told)]
+        # An error that a worker made has its hint in its message.
+        advice = errors.by_code(outcome.failure.code).advice
+        if advice and not outcome.failure.payload:
+            lines.append(labelled("hint", advice))
+        return lines
     return [labelled("result", preview(outcome.value or b"", limit))]
 
 

@@ -116,7 +116,7 @@ def _start(
     from perdure.client.running import with_runcontext
 
     positional, keyword = params.call_arguments(task.function, values)
-    name = settings["name"] or new_name(task.name)
+    name = new_name(task.name) if settings["name"] is None else settings["name"]
     runner = with_runcontext(
         name=name, engine=settings["engine"], durability=settings["durability"],
         env_vars=_pairs(settings["env_vars"]), strict=settings["strict"],

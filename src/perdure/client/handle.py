@@ -4,11 +4,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from perdure._core.ids import root_id
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.client import link
 from perdure.client.twofold import twofold
-from perdure.errors import RunAbortedError, RunInterruptedError
+from perdure.errors import RemoteError, RunAbortedError, RunInterruptedError
 
 if TYPE_CHECKING:
     from perdure._core.model import Failure
@@ -148,20 +149,40 @@ class Run:
             )
         assert row.outcome is not None  # the phase is final
         if row.outcome.failure is not None:
-            raise _original(row, row.outcome.failure)
+            error = _original(row, row.outcome.failure)
+            if not isinstance(error, Exception):
+                raise _harmless(row, error) from error
+            raise error
         return _serde.loads(row.outcome.value or b"", link.blobs())
 
 
 def _original(row: RunRow, failure: "Failure") -> BaseException:
     from perdure import _serde
 
-    error = _serde.load_error(failure, link.blobs(), run=row.name, task=row.spec.name)
+    error = _serde.load_error(
+        failure, link.blobs(), run=row.name, action=root_id(row.name).hex(), task=row.spec.name
+    )
     if row.ended is not None and row.ended < _BORN:
         error.add_note(
             f"run {row.name!r} failed before this process began; "
             f"perdure.resume({row.name!r}) tries what failed again"
         )
     return error
+
+
+def _harmless(row: RunRow, error: BaseException) -> RemoteError:
+    """Return what to raise for a SystemExit or the like: it ended the task, not this program."""
+    kind = type(error).__name__
+    shown = f"{kind}({error})" if str(error) else kind
+    instead = RemoteError(
+        f"the task ended with {shown}",
+        hint="return a value or raise an Exception: this one would end the program that waits",
+        run=row.name,
+        action=root_id(row.name).hex(),
+        task=row.spec.name,
+    )
+    instead.type_name = f"{type(error).__module__}.{kind}"
+    return instead
 
 
 _BORN = time.time()
