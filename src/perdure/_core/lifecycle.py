@@ -259,7 +259,7 @@ class Lifecycle:
     def attempt_returned(self, attempt: Attempt) -> None:
         """The worker gives the attempt back unstarted."""
         action = attempt.action
-        self.scheduler.detach(attempt, self.now)
+        self.scheduler.detach(attempt, self.now, unstarted=True)
         action.charged -= 1
         action.started = None
         if action.ending:

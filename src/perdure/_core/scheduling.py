@@ -261,7 +261,7 @@ class Scheduler:
             self.ledger.give_space(attempt.kept_space)
             attempt.kept_space = None
 
-    def detach(self, attempt: Attempt, now: float) -> None:
+    def detach(self, attempt: Attempt, now: float, *, unstarted: bool = False) -> None:
         """The attempt has left its worker: it ended, was given back, or died with it."""
         worker, action = attempt.worker, attempt.action
         del self.attempts[attempt.handle]
@@ -275,7 +275,8 @@ class Scheduler:
             worker.blocked -= 1
         elif worker.load == 0:
             self._release(worker)
-        worker.last_done = now
+        if not unstarted:
+            worker.last_done = now
         if worker.load == 0:
             worker.idle_since = now
             if any(w.load > 1 for w in worker.pool.workers.values()):
