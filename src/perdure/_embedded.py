@@ -109,12 +109,13 @@ class Runtime:
         """
         self._watch(row.name, self.controller.submit(row))
 
-    def drive(self, name: str, *, retry_failed: bool = False) -> None:
+    def drive(self, name: str, *, retry_failed: bool = False, strict: bool = False) -> None:
         """Take over an existing run that nobody drives.
 
         Args:
             name: Its name.
             retry_failed: Also if it has failed or was aborted: what failed is tried again.
+            strict: Fail the run if its replay diverges from what is recorded.
 
         Raises:
             RunNotFoundError: There is none of that name.
@@ -123,7 +124,7 @@ class Runtime:
         row = self.load(name)
         if row.phase.final and not (retry_failed and row.phase is not Phase.SUCCEEDED):
             return
-        self._watch(name, self.controller.drive(name))
+        self._watch(name, self.controller.drive(name, strict=strict))
 
     def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
         end: Future[RunRow] = Future()

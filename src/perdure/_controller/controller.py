@@ -20,6 +20,7 @@ from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
 from perdure._controller.session import Session
 from perdure._core.effects import Effects
+from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
 from perdure._core.model import Bundle, Demand, Outcome, Phase, RunOptions, phase_of
@@ -116,7 +117,7 @@ class Controller:
             row.key = await self._scribe.call(self.journal.create_run, row)
             return await self._drive(row, fresh=True)
 
-    async def drive(self, name: str) -> "asyncio.Future[RunRow]":
+    async def drive(self, name: str, *, strict: bool = False) -> "asyncio.Future[RunRow]":
         """Go on with a run of the journal; the future ends when the run does.
 
         Raises:
@@ -132,9 +133,11 @@ class Controller:
                 return driven.ended
             if driven is not None and driven.finishing is not None:
                 await driven.finishing
-            return await self._drive(row, fresh=False)
+            return await self._drive(row, fresh=False, strict=strict)
 
-    async def _drive(self, row: RunRow, *, fresh: bool) -> "asyncio.Future[RunRow]":
+    async def _drive(
+        self, row: RunRow, *, fresh: bool, strict: bool = False
+    ) -> "asyncio.Future[RunRow]":
         journal, call = self.journal, self._scribe.call
         options = _options(row)
         root, recover = root_id(row.name), 0
@@ -150,7 +153,7 @@ class Controller:
             context=row.context,
             recover=recover,
             force=frozenset(options.force),
-            strict=options.strict,
+            strict=strict or options.strict,
             env_vars=options.env_vars,
             next_seq=last_seq + 1,
         )
@@ -337,6 +340,9 @@ class Controller:
         if self._is_bad(answer):
             return
         missing = answer.result()
+        if missing:
+            action = attempt.action
+            self.warn(f"{divergence(missing)}\n  [run {action.run.name}, task {action.name}]")
         with self.batch():
             self.machine.audited(attempt, missing)
 

@@ -134,7 +134,11 @@ class EventRow(msgspec.Struct, kw_only=True):
 
 
 class RunEnd(msgspec.Struct, kw_only=True):
-    """The run has its outcome; or, with ``outcome=None``, its phase changed."""
+    """The run has its outcome; or, with ``outcome=None``, its phase changed.
+
+    With the end of a run that was resumed, actions that are still open end as aborted: an earlier
+    incarnation had begun them, and the last one did not ask for them again.
+    """
 
     run: int
     phase: Phase

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import assert_never
 
+from perdure._core.model import Phase
 from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
@@ -94,6 +95,11 @@ class MemoryJournal:
         row = self._runs.get(run)
         return None if row is None else row.epoch
 
+    def _abort_open_actions(self, end: RunEnd) -> None:
+        for action in self._actions[end.run].values():
+            if action.ended is None:
+                action.phase, action.ended = Phase.ABORTED, end.at
+
     def _refuse_taken(self, rows: Sequence[Row]) -> None:
         # Before anything is written, so that a refused commit leaves nothing behind.
         fresh = [(row.run, row.seq) for row in rows if isinstance(row, ActionRow) and row.fresh]
@@ -115,5 +121,7 @@ class MemoryJournal:
                 run.phase = row.phase
                 run.ended = row.at if row.phase.final else None
                 run.outcome = row.outcome
+                if row.phase.final and run.epoch > 1:
+                    self._abort_open_actions(row)
             case _:
                 assert_never(row)

@@ -16,6 +16,7 @@ from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
+from perdure._core.model import Phase
 from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
 from perdure._journal.faults import storage_errors
 from perdure._journal.lookup import LookupTables, last_seq
@@ -230,6 +231,11 @@ def _end(db: sqlite3.Connection, row: RunEnd) -> None:
         "UPDATE runs SET phase = ?, ended = ?, error = ?, outcome = ? WHERE key = ?",
         (PHASE_NUMBERS[row.phase], row.at if row.phase.final else None, error, outcome, row.run),
     )
+    if row.phase.final and (_epoch(db, row.run) or 0) > 1:
+        db.execute(
+            "UPDATE actions SET phase = ?, ended = ? WHERE run = ? AND ended IS NULL",
+            (PHASE_NUMBERS[Phase.ABORTED], row.at, row.run),
+        )
 
 
 def _epoch(db: sqlite3.Connection, run: int) -> int | None:

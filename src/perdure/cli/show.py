@@ -1,6 +1,7 @@
 """``perdure show``: a run as a tree, or one action with all that is known about it."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from perdure._views.model import ActionDetail, ActionSummary, EventView
 
 _LOG_TAIL = 20
+_NOTICES = 20
 
 
 @click.command()
@@ -70,7 +72,7 @@ def _run_words(row: RunRow) -> "list[RenderableType]":
         lines.append(report.labelled("rerun of", row.parent))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
-    lines += _notices(each for each in link.views().events(row.key) if each.seq == 0)
+    lines += _notices(islice(link.views().events(row.key), _NOTICES))
     root = tree.grow(row.key)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
@@ -115,7 +117,7 @@ def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]"
         report.labelled("inputs", report.preview(action.inputs, 2000)),
     ]
     lines += report.outcome_lines(action.outcome, limit=2000)
-    lines += _notices(action.events)
+    lines += [report.labelled(each.kind, each.text) for each in action.events]
     for each in action.attempts:
         took_text = render.duration(each.ended - each.started)
         lines += [
@@ -140,7 +142,10 @@ def _attempts(action: "ActionSummary") -> str:
 
 
 def _notices(events: "Iterable[EventView]") -> "list[RenderableType]":
-    return [report.labelled(each.kind, each.text) for each in events]
+    return [
+        report.labelled(each.kind, f"#{each.seq}: {each.text}" if each.seq else each.text)
+        for each in events
+    ]
 
 
 def _event(each: "EventView") -> dict[str, Any]:

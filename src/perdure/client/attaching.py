@@ -1,6 +1,7 @@
 """Same name, same run: meeting a run that exists already, and going on with one that stopped."""
 
 import warnings
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,7 +12,7 @@ from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
 
 
 class CodeChangedWarning(UserWarning):
-    """A run goes on with code that differs from the code it was started with."""
+    """The code of a run has changed, and what it recorded with the old code is used."""
 
 
 def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
@@ -24,6 +25,15 @@ def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
     _same(known, asked)
     if known.phase is Phase.INTERRUPTED:
         go_on(known, retry_failed=False, strict=strict)
+    elif known.phase.final:
+        other = known.spec.code != asked.spec.code and not known.bundle.files  # a notebook's task
+        _mind_the_code(
+            known,
+            strict,
+            "This is the result it recorded; another name, or perdure.rerun"
+            f"({known.name!r}, recover=False), runs the new code",
+            [known.spec.name] if other else [],
+        )
 
 
 def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
@@ -41,11 +51,22 @@ def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
     again = retry_failed and known.phase in (Phase.FAILED, Phase.ABORTED)
     if not (stopped or again):
         return
-    _mind_the_code(known, strict)
+    _mind_the_code(
+        known, strict, "Finished actions keep their results; others run with the new code"
+    )
     try:
-        link.runtime().drive(known.name, retry_failed=retry_failed)
+        link.runtime().drive(known.name, retry_failed=retry_failed, strict=strict)
     except RunInUseError:
         return  # another process was faster: waiting for it is all there is to do
+
+
+def take_over(known: RunRow) -> None:
+    """Warn if a new run takes over results that ``known`` recorded with other code."""
+    _mind_the_code(
+        known,
+        False,
+        "Its results are taken over all the same; name tasks in force to run them again",
+    )
 
 
 def current_bundle(known: RunRow) -> Bundle:
@@ -84,22 +105,19 @@ def _same(known: RunRow, asked: RunRow) -> None:
         )
 
 
-def _mind_the_code(known: RunRow, strict: bool) -> None:
+def _mind_the_code(
+    known: RunRow, strict: bool, consequence: str, changed: Sequence[str] = ()
+) -> None:
     from perdure import _bundle
 
-    changed = _bundle.changed(known.bundle, link.blobs())
+    changed = changed or _bundle.changed(known.bundle, link.blobs())
     if not changed:
         return
     text = f"the code of run {known.name!r} has changed since it started: {', '.join(changed)}"
     if strict:
         raise ReplayDivergedError(
             text,
-            hint="restore the code, or resume without strict: finished actions keep their results, "
-            "others run with the new code",
+            hint=f"restore the code, or leave out strict. {consequence}",
             run=known.name,
         )
-    warnings.warn(
-        f"{text}. Finished actions keep their results; others run with the new code.",
-        CodeChangedWarning,
-        stacklevel=5,
-    )
+    warnings.warn(f"{text}. {consequence}.", CodeChangedWarning, stacklevel=6)

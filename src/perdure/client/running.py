@@ -133,6 +133,9 @@ def _rerun(
     """
     _refuse_inside_action("rerun")
     old = link.get(name)
+    force = list(force)
+    if recover and not force:  # who forces has made up their mind
+        attaching.take_over(old)
     spec, bundle = old.spec, attaching.current_bundle(old)
     inputs, digest, blobs = old.inputs, old.inputs_digest, old.blobs
     if new_inputs:
@@ -146,7 +149,7 @@ def _rerun(
         encoded = _serde.dumps(bound, link.blobs())
         inputs, digest, blobs = encoded.data, encoded.digest, encoded.blobs
     options: dict[str, Any] = msgspec.msgpack.decode(old.options) if old.options else {}
-    options |= {"recover_from": old.name if recover else "", "force": list(force)}
+    options |= {"recover_from": old.name if recover else "", "force": force}
     row = RunRow(
         name=new_name(spec.name),
         spec=spec,
