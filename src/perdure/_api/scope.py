@@ -105,3 +105,9 @@ def set_process_wide(scope: Scope | None) -> None:
     """Make ``scope`` what threads without a context of their own find."""
     global _process_wide
     _process_wide = scope
+
+
+def forget() -> None:
+    """Be outside any run: in a child that was forked inside one."""
+    _current.set(None)
+    set_process_wide(None)

@@ -236,11 +236,14 @@ class AsyncExecutor(Session):
         self._end(attempt, outcome)
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
+        self.surroundings.leave_if_forked(outcome)
         with self.lock:
             if not attempt.calls:
                 self._active -= 1
             seconds = attempt.finish(outcome, self.logs.end(attempt.handle))
             del self.attempts[attempt.handle]
+        if not self.attempts:
+            self.surroundings.restore()
         self._pace.ended(attempt.task_number, seconds)
         self._posted_result()
         self._pump()

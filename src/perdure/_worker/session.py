@@ -30,6 +30,7 @@ from perdure._wire.messages import (
 )
 from perdure._worker.attempt import Attempt
 from perdure._worker.loader import load_task
+from perdure._worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from perdure._worker.main import Link
@@ -62,6 +63,7 @@ class Session(ABC):
         self.attempts: dict[int, Attempt] = {}
         self.blobs = LocalBlobs(Path(link.welcome.blobs))
         self.logs = link.logs
+        self.surroundings = Surroundings()
         self._sock: socket.socket = link.sock
         self._reader = link.reader
         self._bundle = link.welcome.bundle

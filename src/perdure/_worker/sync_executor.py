@@ -252,7 +252,9 @@ class SyncExecutor(Session):
         self._end(attempt, outcome)
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
+        self.surroundings.leave_if_forked(outcome)
         log = self.logs.end(attempt.handle)
+        self.surroundings.restore()
         with self.lock:
             self._waiters = 0
             self._tell_state()
