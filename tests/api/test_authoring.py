@@ -202,6 +202,19 @@ def test_tasks_pickle_by_name_where_others_find_them():
     assert w.double.spec().loader.kind == "module"
 
 
+def test_what_is_sent_by_value_is_taken_anew_for_each_run():
+    helpers = {"scale": 1}  # as if the cell that defines a helper had been run again
+
+    @env.task
+    def scaled(n: int) -> int:
+        return n * helpers["scale"]
+
+    first = pickle.loads(scaled.spec().loader.payload)
+    helpers["scale"] = 10
+    assert first(2) == 2
+    assert pickle.loads(scaled.spec().loader.payload)(2) == 20
+
+
 def test_tasks_that_others_cannot_find_are_sent_by_value():
     @env.task
     def local() -> None: ...

@@ -136,6 +136,22 @@ def test_a_changed_function_is_named_when_its_run_goes_on(stopped, jobs, tmp_pat
         assert resume("stopped").result(20) == "changed"
 
 
+def test_recorded_results_of_changed_code_are_not_handed_out_without_a_word(jobs):
+    first = with_runcontext(name="r").run(jobs.add, 1, b=2)
+    first.wait()
+    source = Path(jobs.__file__)
+    source.write_text(source.read_text().replace("return a + b", "return a + b + 100"))
+    with pytest.warns(CodeChangedWarning, match=r"add\. This is the result it recorded"):
+        assert with_runcontext(name="r").run(jobs.add, 1, b=2).result(20) == 3
+    with pytest.raises(ReplayDivergedError, match="add"):
+        with_runcontext(name="r", strict=True).run(jobs.add, 1, b=2)
+    with pytest.warns(CodeChangedWarning, match="taken over all the same; name tasks in force"):
+        rerun("r").result(20)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert rerun("r", recover=False).result(20) == 103
+
+
 def test_unchanged_code_does_not_warn(stopped, tmp_path):
     (tmp_path / "gate").write_text("")
     with warnings.catch_warnings():

@@ -183,7 +183,10 @@ class Task(Generic[P, R]):
 
     def spec(self) -> TaskSpec:
         """Return everything that decides how the task is executed."""
-        if self._spec is None:
+        # What travels by value is taken anew for each run: what it refers to may have changed since
+        # (a notebook's cell was run again). Inside a run it is what the run started with.
+        stale = self._spec is not None and self._spec.loader.kind == "pickle" and current() is None
+        if self._spec is None or stale:
             from perdure._bundle import fingerprint
 
             settings = self.settings

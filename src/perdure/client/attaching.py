@@ -65,7 +65,7 @@ def take_over(known: RunRow) -> None:
     _mind_the_code(
         known,
         False,
-        "Its results are taken over all the same; name tasks in force to run them again",
+        "Its results are taken over all the same; name tasks in force to run anew",
     )
 
 
