@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, StorageError
 
 Durability = Literal["full", "process"]
 
@@ -24,6 +24,13 @@ def _default_durability() -> Durability:
     return value  # type: ignore[return-value]  # narrowed by the check above
 
 
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # it cannot be seen: whoever uses it will say so
+        return False
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Where state lives and how careful to be.
@@ -40,6 +47,20 @@ class Config:
     durability: Durability = field(default_factory=_default_durability)
     cpus: float | None = None
     grace: float = 0.5
+
+    def checked(self) -> "Config":
+        """Return these settings.
+
+        Raises:
+            StorageError: The home cannot be a folder.
+        """
+        there = next(path for path in (self.home, *self.home.parents) if _exists(path))
+        if not there.is_dir():
+            raise StorageError(
+                f"the home {self.home} cannot be a folder: {there} is a file",
+                hint="point PERDURE_HOME at a folder; it is made if it does not exist",
+            )
+        return self
 
     @property
     def journal(self) -> Path:

@@ -5,6 +5,7 @@ from typing import Any, ParamSpec, TypeVar, overload
 
 from perdure._api.options import check_options
 from perdure._api.task import Settings, Task
+from perdure._modules import canonical
 from perdure.errors import ConfigurationError
 
 P = ParamSpec("P")
@@ -97,10 +98,23 @@ class TaskEnvironment:
             short = given.get("short_name") or getattr(function, "__name__", "task")
             settings = Settings().changed(self._options).changed(given)
             task = Task(function, self, f"{self.name}.{short}", settings)
+            self._refuse_another(task)
             self.tasks[task.name] = task
             return task
 
         return decorate if function is None else decorate(function)
+
+    def _refuse_another(self, task: Task[..., Any]) -> None:
+        """Keep names unique: results are recorded under them. Defining a task anew is no other."""
+        known = self.tasks.get(task.name)
+        if known is None or "<locals>" in _place(known) + _place(task):
+            return  # functions made by functions come and go
+        if _place(known) != _place(task):
+            raise ConfigurationError(
+                f"there are two tasks {task.name}: {_place(known)} and {_place(task)}",
+                hint="rename one of them, or give it another short_name",
+                task=task.name,
+            )
 
     def add_dependency(self, *environments: "TaskEnvironment") -> None:
         """Declare that tasks of these environments are called from here."""
@@ -117,3 +131,8 @@ class TaskEnvironment:
     def __getstate__(self) -> dict[str, Any]:
         # A task sent by value takes its environment along, but not all its siblings.
         return self.__dict__ | {"tasks": {}, "depends_on": []}
+
+
+def _place(task: Task[..., Any]) -> str:
+    function = task.function
+    return f"{canonical(function.__module__)}.{getattr(function, '__qualname__', task.name)}"

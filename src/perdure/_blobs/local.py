@@ -7,6 +7,7 @@ that all processes of a machine share one copy in the page cache.
 """
 
 import contextlib
+import errno
 import mmap
 import os
 import time
@@ -17,6 +18,7 @@ from perdure._blobs.hashing import as_bytes, blake3_of
 from perdure.errors import BlobMissingError, StorageError
 
 _TEMPORARY = ".tmp-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STALE_SECONDS = 24 * 3600
 _READ_ONLY = 0o444
 _WRITE_CHUNK = 1 << 30  # some kernels refuse single writes of 2 GiB and more
@@ -55,7 +57,9 @@ class LocalBlobs:
                 raise StorageError(
                     f"a blob of {sum(map(len, views)):,} bytes cannot be written to {path}: "
                     f"{error.strerror or error}",
-                    hint=f"free some space or make {self._folder} writable, then resume the run",
+                    hint="free some space, then resume the run"
+                    if error.errno in _FULL
+                    else f"check the permissions of {self._folder}, or point PERDURE_HOME elsewhere",
                 ) from error
         return digest
 

@@ -10,6 +10,7 @@ from perdure.errors import JournalCorruptError, StorageError
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FULL = {sqlite3.SQLITE_FULL}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_ELSEWHERE = "check the permissions, or point PERDURE_HOME at a folder you may write to"
 _DENIED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM}
 
 
@@ -20,7 +21,7 @@ def primary_code(error: sqlite3.Error) -> int:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Raise every :class:`sqlite3.Error` of the block as a :class:`~perdure.errors.StorageError`.
+    """Raise what SQLite and the system refuse as a :class:`~perdure.errors.StorageError`.
 
     Args:
         path: Path of the journal, named in the message.
@@ -29,6 +30,10 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _translate(error, path) from error
+    except PermissionError as error:
+        raise StorageError(
+            f"the journal {path} cannot be opened: {error.strerror}", hint=_ELSEWHERE
+        ) from error
 
 
 def _translate(error: sqlite3.Error, path: Path) -> StorageError:
@@ -47,11 +52,14 @@ def _translate(error: sqlite3.Error, path: Path) -> StorageError:
     if code in _DENIED:
         return StorageError(
             f"the journal {path} cannot be written: {error}",
-            hint="check the permissions, or point PERDURE_HOME at a folder you may write to",
+            hint=_ELSEWHERE,
         )
     if code in _BUSY:
         return StorageError(
             f"the journal {path} was locked by another process for too long: {error}",
             hint="look for a process that holds it open, such as a database browser, and end it",
         )
-    return StorageError(f"the journal {path} failed: {error}; nothing was written")
+    return StorageError(
+        f"the journal {path} failed: {error}; nothing was written",
+        hint="perdure doctor tells more about the disk and the journal",
+    )

@@ -48,7 +48,7 @@ def views() -> "SqliteViews":
     global _views
     from perdure._views.sqlite import SqliteViews
 
-    current = config()
+    current = config().checked()
     if _views is None or _views[0] != current:
         _views = (current, SqliteViews(current.journal))
     return _views[1]
@@ -59,7 +59,7 @@ def blobs() -> "LocalBlobs":
     from perdure._blobs.local import LocalBlobs
 
     started = running()
-    return LocalBlobs(config().blobs) if started is None else started.blobs
+    return LocalBlobs(config().checked().blobs) if started is None else started.blobs
 
 
 def find(name: str) -> RunRow | None:
