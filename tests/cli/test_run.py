@@ -1,6 +1,8 @@
 """``perdure run`` and what looks at its results, as users start them."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -119,3 +121,25 @@ def test_doctor_finds_an_empty_home_healthy_and_a_file_in_its_place_not(cli, hom
     monkeypatch.setenv("PERDURE_HOME", str(home.parent / "file"))
     checks = {each["check"]: each for each in cli.json("doctor", code=1)["checks"]}
     assert checks["home"]["state"] == "error"
+
+
+UNGUARDED = """
+import perdure
+env = perdure.TaskEnvironment("demo")
+@env.task
+def one() -> int: return 1
+print(perdure.run(one).result())
+"""
+
+
+def test_a_script_that_starts_runs_while_it_is_loaded_is_told_to_guard_them(cli, tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED)
+    done = cli("run", script, code=2)
+    assert "unguarded.py calls perdure.run while it is loaded" in done.stderr
+    assert '`if __name__ == "__main__":`' in done.stderr
+    assert "Traceback" not in done.stderr
+    assert cli.json("ls") == []
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert "unguarded.py calls perdure.run while it is loaded" in done.stderr
+    assert '`if __name__ == "__main__":`' in done.stderr

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from perdure._api.task import Task
 from perdure._core.model import Bundle, Loader
 from perdure._modules import LOADED_MAIN, MAIN, main_module
-from perdure.errors import TaskLoadError
+from perdure.errors import ConfigurationError, TaskLoadError
 
 _OWN = str(Path(__file__).parent.parent)
 _loading = threading.RLock()
@@ -190,6 +190,8 @@ def _refuse(where: str, error: BaseException) -> NoReturn:
             f"{where} ended the process while it was loaded (exit {error.code})",
             hint='keep what starts the program under `if __name__ == "__main__":`',
         ) from None
+    if isinstance(error, ConfigurationError):  # such as a run started at the top level
+        raise TaskLoadError(f"{where} cannot be loaded: {error.message}", hint=error.hint) from None
     raise TaskLoadError(
         f"{where} cannot be loaded:\n\n{_user_traceback(error)}",
         hint="fix the error above; what has finished is kept",

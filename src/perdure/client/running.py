@@ -1,13 +1,16 @@
 """Starting runs: ``run``, ``with_runcontext``, ``resume``, ``rerun``; and finding them again."""
 
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from itertools import islice
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from perdure._core.model import Bundle, Phase
+from perdure._modules import LOADED_MAIN, MAIN
 from perdure._ports import RunRow
 from perdure.client import attaching, link
 from perdure.client.context import RunContext, with_flyte_options
@@ -248,11 +251,32 @@ def _start(
 def _refuse_inside_action(verb: str) -> None:
     from perdure._api.scope import current
 
-    if current() is not None:
+    inside = current() is not None
+    if file := _file_being_loaded(imports=inside):
+        raise ConfigurationError(
+            f"{file} calls perdure.{verb} while it is loaded",
+            hint='put that call under `if __name__ == "__main__":`; workers load the file, too, to '
+            "find its tasks, and must not start a run each",
+        )
+    if inside:
         raise ConfigurationError(
             f"perdure.{verb} was called inside an action",
             hint="call the task itself: it becomes a child of this action, durable like it",
         )
+
+
+def _file_being_loaded(*, imports: bool) -> str:
+    """Return the user's file whose top level is what is running now, or "".
+
+    A main script counts if it was loaded rather than started, an imported module if ``imports``.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # inspect.stack reads every file
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__"))
+        if frame.f_code.co_name == "<module>" and name != MAIN and (imports or name == LOADED_MAIN):
+            return frame.f_code.co_filename
+        frame = frame.f_back
+    return ""
 
 
 run = Twofold(_run)
