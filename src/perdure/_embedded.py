@@ -48,6 +48,8 @@ def runtime(config: Config | None = None) -> "Runtime":
     with _lock:
         if _runtime is not None and _runtime.pid != os.getpid():
             _runtime = None  # a forked child does not own its parent's runs
+        if _runtime is not None and not _runtime.journal.is_in_place():
+            _runtime.shutdown()  # its home is gone: what it would record, nobody would find
         if _runtime is None:
             _runtime = Runtime(config or Config())
             atexit.register(_runtime.at_exit)
@@ -74,15 +76,20 @@ class Runtime:
         self.pid = os.getpid()
         engine = LocalEngine(config.logs)
         self.journal = SqliteJournal(config.journal, config.durability)
-        engine.prelaunch()
         self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
         self.controller = Controller(config, self.journal, engine, _warn)
+        engine.prelaunch()
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._work, name="perdure-controller", daemon=True)
         self._thread.start()
-        self._run(self.controller.start())
+        try:
+            self._run(self.controller.start())
+        except BaseException:
+            self._end()
+            self.controller.presence.close()
+            raise
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -198,12 +205,15 @@ class Runtime:
             return
         self._closed = True
         self._run(self.controller.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self.journal.close()
+        self._end()
         global _runtime
         if _runtime is self:
             _runtime = None
+
+    def _end(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self.journal.close()
 
     def at_exit(self) -> None:
         """Finish what was started, unless the program ends because of an error or a Ctrl-C."""

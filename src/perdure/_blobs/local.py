@@ -59,7 +59,7 @@ class LocalBlobs:
                     f"{error.strerror or error}",
                     hint="free some space, then resume the run"
                     if error.errno in _FULL
-                    else f"check the permissions of {self._folder}, or point PERDURE_HOME elsewhere",
+                    else f"make {self._folder} writable, or point PERDURE_HOME elsewhere",
                 ) from error
         return digest
 

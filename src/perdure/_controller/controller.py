@@ -5,9 +5,10 @@ effects are carried out once: one frame per worker, one hand-over to the scribe.
 """
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +30,7 @@ from perdure._core.state import CALLED_LIMIT, Action, Attempt, Run, Worker
 from perdure._ports import Engine, Journal, WorkerExit, WorkerRequest
 from perdure._wire.messages import Event, Welcome
 from perdure.config import Config
-from perdure.errors import LeaseLostError, RunNotFoundError
+from perdure.errors import LeaseLostError, RunNotFoundError, StorageError
 
 FLUSH_SECONDS = 0.2
 """How often unfinished actions are written for people to see."""
@@ -78,6 +79,7 @@ class Controller:
         self._sessions: dict[int, Session] = {}
         self._exits: dict[int, WorkerExit] = {}
         self._settling = False
+        self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._flushing = False
         self._starting = asyncio.Lock()
@@ -94,6 +96,7 @@ class Controller:
 
     async def stop(self) -> None:
         """End all work; runs that are not finished become resumable."""
+        self._stopping = True
         for driven in list(self._runs.values()):
             await self._leave(driven)
         await asyncio.gather(*self._finishing)
@@ -199,7 +202,8 @@ class Controller:
         if decided is None:
             end = RunEnd(run=run.key, phase=Phase.INTERRUPTED, at=time.time())
             self._scribe.commit([end], [], {run.key: run.epoch})
-        await self._scribe.call(self.journal.release, run.key, run.epoch)
+        with contextlib.suppress(StorageError):  # the lease ends with this process in any case
+            await self._scribe.call(self.journal.release, run.key, run.epoch)
         if not driven.ended.done():
             driven.ended.set_result(_ended(driven, decided))
 
@@ -378,7 +382,8 @@ class Controller:
             del self._runs[key]
             self.machine.drop_run(key)
             if not driven.ended.done():
-                driven.ended.set_exception(error)
+                driven.ended.set_exception(_of_run(error, driven.row.name))
+            self._in_background(self._release(driven.run))
         with self.batch():
             self.machine.effects.rows.clear()
             self.machine.effects.finished.clear()
@@ -389,9 +394,14 @@ class Controller:
         if driven is None or driven.ended.done():
             return
         driven.ended.set_result(_ended(driven, outcome))
-        driven.finishing = self._loop.create_task(self._finish(run))
-        self._finishing.add(driven.finishing)
-        driven.finishing.add_done_callback(self._finishing.discard)
+        driven.finishing = self._in_background(self._finish(run))
+
+    def _in_background(self, work: "Coroutine[Any, Any, None]") -> "asyncio.Task[None]":
+        """Start what :meth:`stop` waits for."""
+        task = self._loop.create_task(work)
+        self._finishing.add(task)
+        task.add_done_callback(self._finishing.discard)
+        return task
 
     async def _finish(self, run: Run) -> None:
         """Let go of a run that has its outcome; what was cancelled below it is still written."""
@@ -399,7 +409,18 @@ class Controller:
             await asyncio.sleep(FLUSH_SECONDS / 4)
         if self._runs.pop(run.key, None) is not None:
             self.machine.runs.pop(run.key, None)
-            await self._scribe.call(self.journal.release, run.key, run.epoch)
+            await self._release(run)
+
+    async def _release(self, run: Run) -> None:
+        """Give the lease back; while that cannot be written, try again: nobody drives the run."""
+        while True:
+            try:
+                await self._scribe.call(self.journal.release, run.key, run.epoch)
+            except StorageError:
+                if not self._stopping:  # otherwise it ends with this process, now
+                    await asyncio.sleep(FLUSH_SECONDS)
+                    continue
+            return
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -472,6 +493,15 @@ def _ended(driven: Driven, outcome: Outcome | None) -> RunRow:
     return msgspec.structs.replace(
         driven.row, phase=phase_of(outcome), outcome=outcome, ended=ended or time.time()
     )
+
+
+def _of_run(error: BaseException, name: str) -> BaseException:
+    """Return the error for those who wait for one of the runs that it stops."""
+    if not isinstance(error, StorageError):
+        return error
+    own = type(error)(error.message, hint=error.hint, run=name)
+    own.__cause__ = error.__cause__
+    return own
 
 
 def _options(row: RunRow) -> RunOptions:

@@ -51,6 +51,15 @@ def open_journal(path: Path, durability: Durability) -> sqlite3.Connection:
     return db
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells the file at ``path`` from any other that comes there; None if none is."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def refuse_foreign(db: sqlite3.Connection, path: Path) -> int:
     """Return the version of the journal, 0 for an empty database; raise if it is not for us."""
     (application,) = db.execute("PRAGMA application_id").fetchone()

@@ -34,7 +34,7 @@ from perdure._journal.rows import (
     encode_outcome,
     encode_run,
 )
-from perdure._journal.schema import open_journal
+from perdure._journal.schema import identity, open_journal
 from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
 from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
@@ -60,6 +60,7 @@ class SqliteJournal:
         self._path = path
         self._pid = os.getpid()
         self._db = open_journal(path, durability)
+        self._identity = identity(path)
         self._lookup = LookupTables(self._db)
         self._tasks: dict[tuple[str, bytes], int] = {}
 
@@ -152,7 +153,20 @@ class SqliteJournal:
         if os.getpid() == self._pid:
             self._db.close()
 
+    def is_in_place(self) -> bool:
+        """Whether the file that is open is still the one that others find at the path."""
+        return self._identity is not None and identity(self._path) == self._identity
+
     # --- transactions ---
+
+    def _refuse_if_moved(self) -> None:
+        # SQLite would go on writing to a file that no longer has a name.
+        if not self.is_in_place():
+            raise StorageError(
+                f"the journal {self._path} was removed or replaced while it was in use",
+                hint="put it back and resume the run; without it, what it recorded is lost and "
+                "the run has to be started anew",
+            )
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:
@@ -168,6 +182,7 @@ class SqliteJournal:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._guarded() as db:
+            self._refuse_if_moved()
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from perdure._journal.faults import storage_errors
-from perdure._journal.schema import BUSY_SECONDS, refuse_foreign
+from perdure._journal.schema import BUSY_SECONDS, identity, refuse_foreign
+
+Owner = tuple[int, tuple[int, int] | None]
+"""The process that opened a connection, and the file it opened."""
 
 
 class ReadConnections:
@@ -16,7 +19,7 @@ class ReadConnections:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        self._opened: list[tuple[int, sqlite3.Connection]] = []
+        self._opened: list[tuple[Owner, sqlite3.Connection]] = []
         self._lock = threading.Lock()
 
     def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
@@ -28,22 +31,23 @@ class ReadConnections:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for pid, db in self._opened:
+            for (pid, _), db in self._opened:
                 if pid == os.getpid():
                     db.close()
             self._opened.clear()
             self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection | None:
-        pid, db = getattr(self._local, "opened", (0, None))
-        if db is not None and pid == os.getpid():
-            return db  # type: ignore[no-any-return]  # threading.local is untyped
-        # Checked every time until it is there: the journal appears with the first run.
-        if not self._path.exists():
+        # Looked at every time: the journal appears with the first run, and may be replaced.
+        owner = os.getpid(), identity(self._path)
+        opened, db = getattr(self._local, "opened", (None, None))
+        if opened == owner:
+            return db
+        if owner[1] is None:
             return None
         db = self._open()
         if db is not None:
-            self._local.opened = (os.getpid(), db)
+            self._local.opened = (owner, db)
             with self._lock:
                 self._opened.append(self._local.opened)
         return db
