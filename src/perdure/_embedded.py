@@ -77,7 +77,8 @@ class Runtime:
         engine = LocalEngine(config.logs)
         self.journal = SqliteJournal(config.journal, config.durability)
         self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
-        self.controller = Controller(config, self.journal, engine, _warn)
+        echo = _echo if config.echo else None
+        self.controller = Controller(config, self.journal, engine, _warn, echo)
         engine.prelaunch()
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
@@ -138,10 +139,19 @@ class Runtime:
 
         async def follow() -> None:
             ended = await work
-            ended.add_done_callback(lambda _: _pass_on(ended, end))
+            self._ends[name] = end
+            ended.add_done_callback(lambda _: self._over(name, ended, end))
 
         self._run(follow())
-        self._ends[name] = end
+
+    def _over(self, name: str, ended: "asyncio.Future[RunRow]", end: "Future[RunRow]") -> None:
+        """Pass the end on; from now on the journal tells of the run, unless it could not."""
+        error = ended.exception()
+        if error is not None:
+            end.set_exception(error)
+        else:
+            del self._ends[name]
+            end.set_result(ended.result())
 
     def load(self, name: str) -> RunRow:
         """Return the run as the journal has it.
@@ -231,12 +241,10 @@ class Runtime:
             _warn(f"run {name} was interrupted; go on with: perdure resume {name}")
 
 
-def _pass_on(ended: "asyncio.Future[RunRow]", end: "Future[RunRow]") -> None:
-    error = ended.exception()
-    if error is not None:
-        end.set_exception(error)
-    else:
-        end.set_result(ended.result())
+def _echo(text: str) -> None:
+    with contextlib.suppress(ValueError, OSError):  # stdout was closed
+        sys.stdout.write(text)
+        sys.stdout.flush()
 
 
 def _warn(text: str) -> None:

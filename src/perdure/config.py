@@ -24,6 +24,10 @@ def _default_durability() -> Durability:
     return value  # type: ignore[return-value]  # narrowed by the check above
 
 
+def _default_echo() -> bool:
+    return os.environ.get("PERDURE_ECHO", "1").lower() not in ("0", "false", "no", "off")
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -41,12 +45,15 @@ class Config:
             ``"process"``: it survives any process death (``PERDURE_DURABILITY``).
         cpus: Cores that may be used; ``None`` means all this process may run on.
         grace: Seconds a cancelled attempt has to end by itself before it is killed.
+        echo: Show what tasks print in this process, too (``PERDURE_ECHO``, default on; ``0``
+            turns it off). It is kept in the logs either way.
     """
 
     home: Path = field(default_factory=_default_home)
     durability: Durability = field(default_factory=_default_durability)
     cpus: float | None = None
     grace: float = 0.5
+    echo: bool = field(default_factory=_default_echo)
 
     def checked(self) -> "Config":
         """Return these settings.

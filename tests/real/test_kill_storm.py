@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+
 from real.processes import descendants, kill, wait_gone, workers
 
 PROGRAM = Path(__file__).parent / "programs" / "storm.py"

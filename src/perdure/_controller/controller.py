@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from perdure._controller.echo import Echo
 from perdure._controller.endings import judge
 from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
@@ -36,6 +37,7 @@ FLUSH_SECONDS = 0.2
 """How often unfinished actions are written for people to see."""
 
 UPKEEP_SECONDS = 1.0
+ECHO_SECONDS = 0.1
 DRAIN_SECONDS = 0.2
 """How long a dead worker's connection may take to end, if something it started holds it open."""
 
@@ -58,15 +60,22 @@ class Controller:
         journal: Where runs are recorded.
         engine: Where workers are placed.
         warn: Tells the user something at once.
+        echo: Shows the user what tasks print; None keeps it in the logs only.
     """
 
     def __init__(
-        self, config: Config, journal: Journal, engine: Engine, warn: Callable[[str], None]
+        self,
+        config: Config,
+        journal: Journal,
+        engine: Engine,
+        warn: Callable[[str], None],
+        echo: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
         self.journal = journal
         self.engine = engine
         self.warn = warn
+        self._echo = Echo(echo) if echo else None
         self.presence = Presence(config.controllers)
         self.token = self.presence.contact.token
         self.machine = Machine(
@@ -93,6 +102,7 @@ class Controller:
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
         await self.engine.start(address, self.token, self._worker_exited)
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
+        self._listen()
 
     async def stop(self) -> None:
         """End all work; runs that are not finished become resumable."""
@@ -102,6 +112,8 @@ class Controller:
         await asyncio.gather(*self._finishing)
         self._settle()
         await self.engine.stop()
+        if self._echo:
+            self._echo.close()
         self._server.close()
         for session in list(self._sessions.values()):
             session.close()
@@ -294,6 +306,11 @@ class Controller:
             self.machine.scheduler.retire_idle(self.machine.now)
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
 
+    def _listen(self) -> None:
+        if self._echo:
+            self._echo.look()
+            self._loop.call_later(ECHO_SECONDS, self._listen)
+
     def _set_timer(self) -> None:
         due = self.machine.timers.next_due()
         if self._timer is not None:
@@ -430,6 +447,8 @@ class Controller:
             worker = self.machine.worker_ready(number)
         if worker is not None:
             self._sessions[number] = session
+            if self._echo:
+                self._echo.follow(number, self.engine.log_path(number))
             bundle = self._bundles[worker.pool.key[0]]
             session.send(Welcome(bundle, str(self.config.blobs), self.config.grace))
         return worker
@@ -457,6 +476,8 @@ class Controller:
             self._loop.call_later(DRAIN_SECONDS, session.close)
 
     def _worker_gone(self, exit_: WorkerExit) -> None:
+        if self._echo:
+            self._echo.leave(exit_.worker)
         with self.batch():
             self.machine.worker_gone(exit_.worker, judge(exit_))
 

@@ -22,6 +22,9 @@ from perdure._core.transitions import Stage
 RECENT = 4096
 """Outcomes kept after their delivery, for calls that crossed it on the way."""
 
+RECENT_BYTES = 4096
+"""Larger values are read back from the journal if such a call comes."""
+
 MAX_LOSSES = 10
 """Attempts an action may lose in a row, without progress, to kills that are not its own fault."""
 
@@ -327,10 +330,11 @@ class Lifecycle:
         run.actions.pop(action.id, None)
         if parent is not None and parent.children is not None:
             parent.children.pop(action.id, None)
-        recent = run.recent
-        recent[action.id] = outcome
-        if len(recent) > RECENT:
-            recent.popitem(last=False)
+        if outcome.value is None or len(outcome.value) <= RECENT_BYTES:
+            recent = run.recent
+            recent[action.id] = outcome
+            if len(recent) > RECENT:
+                recent.popitem(last=False)
         if action.waiter is not None:
             self.deliver(action.waiter, action, outcome)
         for dependent in action.dependents or ():

@@ -181,13 +181,6 @@ class Event(Message, tag=20):
     text: str
 
 
-class Sources(Message, tag=21):
-    """Project source files a worker loaded which the bundle of its run does not name yet."""
-
-    attempt: int
-    files: tuple[tuple[str, bytes], ...]
-
-
 class Abort(Message, tag=22):
     """From another process of the user: stop a run, or one action of it. Answered by Answer."""
 
@@ -288,7 +281,18 @@ class Answer(Message, tag=37):
 
 
 FromWorker = (
-    Define | Hello | Call | Lookup | Record | Sleep | Done | Blocked | Unblocked | Returned
-    | CancelCall | Event | Sources | Abort
+    Define
+    | Hello
+    | Call
+    | Lookup
+    | Record
+    | Sleep
+    | Done
+    | Blocked
+    | Unblocked
+    | Returned
+    | CancelCall
+    | Event
+    | Abort
 )
 ToWorker = Define | Welcome | Assign | Resolved | Absent | Cancel | Revoke | Stop | Answer

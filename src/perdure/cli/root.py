@@ -93,3 +93,7 @@ def _version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
 )  # fmt: skip
 def root() -> None:
     """Run plain Python as durable workflows, and look at what they did."""
+    import os
+
+    # Stdout is for results here; what tasks print is read with ``perdure logs``.
+    os.environ.setdefault("PERDURE_ECHO", "0")
