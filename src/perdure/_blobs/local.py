@@ -15,8 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from perdure._blobs.hashing import as_bytes, blake3_of
-from perdure.errors import BlobMissingError, StorageError
+from perdure.errors import BlobCorruptError, BlobMissingError, StorageError
 
+_ANEW = "make its value again: perdure rerun RUN --no-recover"
+_REMEMBERED = 10_000  # blobs of which a process knows that they are whole
+_VERIFIED_BYTES = 64 << 20  # takes 10 ms; reading a larger blob in place takes none
 _TEMPORARY = ".tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STALE_SECONDS = 24 * 3600
@@ -36,6 +39,7 @@ class LocalBlobs:
     def __init__(self, folder: Path, *, sync: bool = True) -> None:
         self._folder = str(folder)
         self._sync = sync
+        self._verified: dict[bytes, tuple[int, int, int]] = {}
 
     def path(self, digest: bytes) -> Path:
         """Return where the blob is, or would be, stored."""
@@ -68,25 +72,42 @@ class LocalBlobs:
 
         Raises:
             BlobMissingError: There is no such blob.
+            BlobCorruptError: Its bytes are not those that were stored. Looked at when this process
+                first reads a blob, unless it is so large that this would take long.
             StorageError: It exists but cannot be read.
         """
         path = self._path(digest)
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - as above
-                if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
-                    return memoryview(b"")
-                return _map(file.fileno())
+                status = os.fstat(file.fileno())
+                # an empty file cannot be mapped
+                view = _map(file.fileno()) if status.st_size else memoryview(b"")
         except FileNotFoundError:
             raise BlobMissingError(
                 f"blob {digest.hex()} is not in {self._folder}",
-                hint="was the folder cleaned or only partly copied? Restore it, or run the task "
-                "that made the value again",
+                hint=f"was the folder cleaned or only partly copied? Restore it, or {_ANEW}",
             ) from None
         except OSError as error:
             raise StorageError(
                 f"blob {path} cannot be read: {error.strerror or error}",
                 hint=f"check the permissions of {self._folder}",
             ) from error
+        self._verify(digest, view, status)
+        return view
+
+    def _verify(self, digest: bytes, view: memoryview, status: os.stat_result) -> None:
+        state = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if len(view) > _VERIFIED_BYTES or self._verified.get(digest) == state:
+            return
+        if blake3_of([view]) != digest:
+            raise BlobCorruptError(
+                f"blob {self._path(digest)} is damaged: its {len(view):,} bytes are not those that "
+                "were stored",
+                hint=f"restore it from a copy, or delete it and {_ANEW}",
+            )
+        if len(self._verified) >= _REMEMBERED:
+            self._verified.clear()
+        self._verified[digest] = state
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""

@@ -8,7 +8,7 @@ import msgspec
 from perdure._ports import Blobs
 from perdure._serde import format as f
 from perdure._serde.registry import DECODERS, decodes, find_decoder
-from perdure.errors import SerializationError
+from perdure.errors import BlobCorruptError, SerializationError
 
 _unpack: Callable[[bytes | memoryview], Any] = msgspec.msgpack.Decoder().decode
 
@@ -83,7 +83,15 @@ def _raw(reader: Reader, payload: memoryview) -> memoryview:
 
 @decodes(f.BLOB)
 def _blob(reader: Reader, payload: memoryview) -> memoryview:
-    return reader.blobs.get(bytes(payload[:32]))
+    digest, size = bytes(payload[:32]), int.from_bytes(payload[32:])
+    view = reader.blobs.get(digest)
+    if len(view) != size:
+        raise BlobCorruptError(
+            f"blob {digest.hex()} has {len(view):,} bytes instead of {size:,}",
+            hint="restore it from a copy, or delete it and make its value again: "
+            "perdure rerun RUN --no-recover",
+        )
+    return view
 
 
 @decodes(f.FUTURE)
