@@ -358,20 +358,3 @@ def test_models_that_are_equal_have_equal_digests() -> None:
 def test_parametrised_models_come_back(blobs: MemoryBlobs) -> None:
     assert round_trip(Box[int](item=1), blobs) == Box[int](item=1)
     assert round_trip(Box[Model](item=Model()), blobs) == Box[Model](item=Model())
-
-
-# --- torch ----------------------------------------------------------------------------------------
-
-
-def test_tensors_come_back_equal_and_writable(blobs: MemoryBlobs) -> None:
-    torch = pytest.importorskip("torch")
-    for value in (
-        torch.arange(6).reshape(2, 3).T,
-        torch.zeros(0, 2),
-        torch.tensor(1.5, dtype=torch.bfloat16),
-        torch.arange(100_000.0),
-    ):
-        result = round_trip(value, blobs)
-        assert result.dtype == value.dtype
-        assert torch.equal(result, value)
-        result += 1

@@ -31,7 +31,6 @@ RESOLVERS: list[Callable[[type], EncodeHandler | None]] = []
 
 _LIBRARIES = {
     "numpy": "arrays",
-    "torch": "tensors",
     "pyarrow": "arrow",
     "polars": "polars",
     "pandas": "frames",
