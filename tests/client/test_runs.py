@@ -112,6 +112,11 @@ def test_an_interrupted_run_says_so_and_goes_on_under_its_name(stopped, jobs, tm
     assert path.read_text() == "noted\n"
 
 
+def test_what_was_under_way_in_an_interrupted_run_is_not_called_running(stopped):
+    phases = {each.task: each.phase for each in stopped.actions()}
+    assert phases == {"jobs.hold": "interrupted", "jobs.note": "succeeded"}
+
+
 def test_resume_tries_what_failed_again_and_keeps_the_rest(jobs, tmp_path):
     path, gate = tmp_path / "notes", tmp_path / "gate"
     handle = with_runcontext(name="r").run(jobs.careful, str(path), str(gate))

@@ -42,7 +42,7 @@ def show(name: str, action: str | None, as_json: bool) -> None:
 
 
 def _run_json(row: RunRow) -> dict[str, Any]:
-    root = tree.grow(row.key)
+    root = tree.grow(row)
     counts = progress.counts(row.key)
     return report.run_dict(row) | {
         "counts": {
@@ -73,7 +73,7 @@ def _run_words(row: RunRow) -> "list[RenderableType]":
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
     lines += _notices(islice(link.views().events(row.key), _NOTICES))
-    root = tree.grow(row.key)
+    root = tree.grow(row)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
     return lines
@@ -137,8 +137,8 @@ def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]"
 
 
 def _attempts(action: "ActionSummary") -> str:
-    lost = f", {action.losses} more lost to no fault of it" if action.losses else ""
-    return f"{action.attempts}{lost}"
+    cut_off = f", {action.losses} of them cut off from outside" if action.losses else ""
+    return f"{action.attempts + action.losses}{cut_off}"
 
 
 def _notices(events: "Iterable[EventView]") -> "list[RenderableType]":

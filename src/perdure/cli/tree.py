@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.model import Phase
+from perdure._core.records import RunRow
 from perdure.cli import render, report
 from perdure.client import link
 
@@ -67,21 +68,21 @@ class Node:
     groups: list[Group] = field(default_factory=list)
 
 
-def grow(key: int) -> Node | None:
+def grow(run: RunRow) -> Node | None:
     """Read the tree of a run in one pass; None if nothing is recorded yet.
 
     Args:
-        key: Key of the run.
+        run: The run.
     """
     below: dict[int, dict[str, Group]] = {}
     root = None
-    for row in link.views().tree(key):
+    for row in link.actions(run):
         if row.parent == 0:
             root = row
         else:
             name = row.group or row.task
             below.setdefault(row.parent, {}).setdefault(name, Group(name)).add(row)
-    return None if root is None else _grow(key, root, below, [LINES])
+    return None if root is None else _grow(run.key, root, below, [LINES])
 
 
 def _grow(

@@ -94,7 +94,7 @@ class Run:
             task: Only actions of this task.
             phase: Only actions in this phase.
         """
-        found = link.views().tree(link.get(self.name).key)
+        found = link.actions(link.get(self.name))
         return [each for each in found if task in (None, each.task) and phase in (None, each.phase)]
 
     def logs(self, action: str | None = None, *, follow: bool = False) -> Iterator[str]:

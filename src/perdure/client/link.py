@@ -18,7 +18,7 @@ from perdure.errors import ActionNotFoundError, RunNotFoundError
 if TYPE_CHECKING:
     from perdure._blobs.local import LocalBlobs
     from perdure._embedded import Runtime
-    from perdure._views.model import ActionDetail, RunSummary
+    from perdure._views.model import ActionDetail, ActionSummary, RunSummary
     from perdure._views.sqlite import SqliteViews
 
 _views: "tuple[Config, SqliteViews] | None" = None
@@ -103,6 +103,11 @@ def listed(phase: Phase | None = None, task: str | None = None) -> "Iterator[Run
         before = found[-1].key
 
 
+def actions(row: RunRow) -> "Iterator[ActionSummary]":
+    """Yield the recorded actions of a run, parents first, in the phases they are in now."""
+    return (_stopped_with(row, each) for each in views().tree(row.key))
+
+
 def action(row: RunRow, reference: str) -> "ActionDetail":
     """Return an action of a run by its number (``12``, ``#12``) or the beginning of its id.
 
@@ -116,7 +121,14 @@ def action(row: RunRow, reference: str) -> "ActionDetail":
             f"run {row.name!r} has no action {reference!r}",
             hint=f"numbers and ids are in: perdure show {row.name}",
         )
-    return found
+    return msgspec.structs.replace(found, summary=_stopped_with(row, found.summary))
+
+
+def _stopped_with(row: RunRow, summary: "ActionSummary") -> "ActionSummary":
+    """Return an action as interrupted if it was under way when its run was."""
+    if row.phase is not Phase.INTERRUPTED or summary.phase.final:
+        return summary
+    return msgspec.structs.replace(summary, phase=Phase.INTERRUPTED)
 
 
 def _actual(recorded: Phase, owner: str) -> Phase:
