@@ -225,10 +225,9 @@ class SqliteViews:
         """Return where the action's output is, that of earlier attempts first."""
         found = self._db.rows(
             "SELECT worker, log FROM (SELECT number, worker, log FROM attempts "
-            "WHERE run = ?1 AND seq = ?2 UNION ALL "
-            "SELECT 1 << 62, worker, log FROM actions WHERE run = ?1 AND seq = ?2) ORDER BY number",
-            run,
-            seq,
+            "WHERE run = ? AND seq = ? UNION ALL "
+            "SELECT 1 << 62, worker, log FROM actions WHERE run = ? AND seq = ?) ORDER BY number",
+            *(run, seq) * 2,
         )
         return [
             WorkerSpan(worker, span.start, span.end)
