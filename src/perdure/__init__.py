@@ -7,9 +7,11 @@ costs next to nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from perdure import _absent
+
 if TYPE_CHECKING:
+    from perdure import durable as durable
     from perdure import errors as errors
-    from perdure._api import durable as durable
     from perdure._api.context import Context as Context
     from perdure._api.context import ctx as ctx
     from perdure._api.context import custom_context as custom_context
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from perdure._api.environment import TaskEnvironment as TaskEnvironment
     from perdure._api.future import Future as Future
     from perdure._api.grouping import group as group
+    from perdure._api.logger import logger as logger
     from perdure._api.mapping import map as map  # noqa: A004  # perdure.map
     from perdure._api.options import Backoff as Backoff
     from perdure._api.options import Resources as Resources
@@ -44,12 +47,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "perdure": ("errors",),
-    "perdure._api": ("durable",),
+    "perdure": ("durable", "errors"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),
     "perdure._api.grouping": ("group",),
+    "perdure._api.logger": ("logger",),
     "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "Timeout"),
     "perdure._api.mapping": ("map",),
     "perdure._api.task": ("Task",),
@@ -74,8 +77,9 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the names of the table, nothing e
 def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
+        _absent.refuse(name)
         raise AttributeError(f"module 'perdure' has no attribute {name!r}")
-    if home == "perdure" or name == "durable":
+    if home == "perdure":
         value = importlib.import_module(f"{home}.{name}")
     else:
         value = getattr(importlib.import_module(home), name)

@@ -307,3 +307,27 @@ def _descendants(cls: type[PerdureError]) -> list[type[PerdureError]]:
 
 
 _BY_CODE = {cls.code: cls for cls in _descendants(PerdureError)}
+
+
+_FLYTE_NAMES: dict[str, type[BaseException]] = {
+    # A task's own exception arrives as it is, so what stands for all of them is Exception.
+    "BaseRuntimeError": Exception,
+    "RuntimeUserError": Exception,
+    "ActionAbortedError": CancelledError,
+    "DeadlineExceededError": TaskTimeoutError,
+    "MaxQueuedTimeExceededError": TaskTimeoutError,
+    "MaxRuntimeExceededError": TaskTimeoutError,
+    "ModuleLoadError": TaskLoadError,
+    "OOMError": OutOfMemoryError,
+    "RuntimeDataValidationError": TypeCheckError,
+    "RuntimeSystemError": WorkerLostError,
+    "RuntimeUnknownError": RemoteError,
+    "TaskInterruptedError": WorkerLostError,
+}
+"""What Flyte 2 calls them, so that its users' ``except`` clauses catch the same things."""
+
+
+def __getattr__(name: str) -> type[BaseException]:
+    if name in _FLYTE_NAMES:
+        return _FLYTE_NAMES[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

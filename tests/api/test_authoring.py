@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import importlib
 import pickle
 import subprocess
 import sys
@@ -140,7 +141,11 @@ def test_quantities():
         lambda: perdure.TaskEnvironment("e", cache="auto"),
         lambda: env.task(report=True),
         lambda: w.double.override(cache="auto"),
-        lambda: perdure.custom_context(a="b"),
+        lambda: perdure.TaskEnvironment("e", pod_template="big"),
+        lambda: w.double.override(entrypoint=True),
+        lambda: perdure.Image.from_debian_base(),
+        lambda: perdure.io.File,
+        lambda: importlib.import_module("perdure.io"),
     ],
 )
 def test_an_option_that_is_not_built_is_refused_by_name(make):
@@ -153,7 +158,7 @@ def test_an_option_that_is_not_built_is_refused_by_name(make):
     [
         lambda: env.task(retrys=3),
         lambda: env.task(retries=-1),
-        lambda: env.task(timeout=0),
+        lambda: env.task(timeout=-1),
         lambda: env.task(timeout="soon"),
         lambda: env.task(resources={"cpu": 1}),
         lambda: env.task(env_vars={"A": 1}),

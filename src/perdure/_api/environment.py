@@ -34,6 +34,7 @@ class TaskEnvironment:
         depends_on: Environments whose tasks are called from here.
         plugin_config: Not supported yet.
         description: For people.
+        **others: Options that Flyte 2 has and this version lacks are refused by name.
 
     Raises:
         ConfigurationError: An option makes no sense.
@@ -54,6 +55,7 @@ class TaskEnvironment:
         depends_on: "Iterable[TaskEnvironment] | None" = None,
         plugin_config: Any = None,
         description: str | None = None,
+        **others: Any,
     ) -> None:
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"name={name!r} is not the name of an environment")
@@ -67,7 +69,7 @@ class TaskEnvironment:
             "queue": queue,
             "plugin_config": plugin_config,
         }
-        check_options(options)
+        check_options(options | others)
         self.name = name
         self.description = description
         self.depends_on = list(depends_on or ())

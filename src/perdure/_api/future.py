@@ -113,6 +113,9 @@ class Future(_serde.Deferred, Generic[T]):
                 action=self.action_id.hex(),
                 task=self.task,
             )
+            if not hasattr(self._error, "code"):
+                # What Flyte 2's users tell errors apart by: ``error.code == "ValueError"``.
+                self._error.code = self._failure.type.rpartition(".")[2]  # type: ignore[attr-defined]
             self._traceback = self._error.__traceback__
         return self._error
 

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
@@ -23,6 +23,7 @@ _SUFFIXES = {
     "K": 1000.0,
     **{s: 1024.0**i for i, s in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
 }
+_DAY = 86_400.0
 _QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*")
 
 
@@ -49,21 +50,21 @@ def refuse(option: str, *, hint: str = "leave it out") -> NotSupportedError:
 
 
 def seconds(option: str, value: object) -> float | None:
-    """Return a time limit in seconds; ``None`` means no limit.
+    """Return a time limit in seconds; ``None`` and 0 mean no limit.
 
     Raises:
-        ConfigurationError: It is neither a positive number nor a timedelta.
+        ConfigurationError: It is neither a number nor a timedelta, or it is negative.
     """
     if value is None:
         return None
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ConfigurationError(
             f"{option}={value!r} is not a time limit",
-            hint="give seconds (> 0) or a timedelta; None means no limit",
+            hint="give seconds or a timedelta; None means no limit",
         )
-    return float(value)
+    return float(value) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +72,17 @@ class Resources:
     """What one attempt of a task needs while it runs.
 
     Attributes:
-        cpu: Cores: ``1``, ``0.5``, ``"500m"``.
+        cpu: Cores: ``1``, ``0.5``, ``"500m"``. ``None``: 1.
         memory: Bytes, or a quantity: ``"512Mi"``. ``None``: not declared.
-        gpu: Whole devices.
+        gpu: Whole devices. ``None``: none.
         disk: Not supported yet.
         shm: Not supported yet.
         custom: Not supported yet.
     """
 
-    cpu: float | str = 1
+    cpu: float | str | None = 1
     memory: int | str | None = None
-    gpu: int = 0
+    gpu: int | None = 0
     disk: str | None = None
     shm: str | None = None
     custom: Mapping[str, float] | None = None
@@ -94,14 +95,16 @@ class Resources:
             raise refuse("Resources with (min, max)", hint="give one number")
         if isinstance(self.gpu, str):
             raise refuse(f"Resources(gpu={self.gpu!r})", hint="give the number of devices")
-        if isinstance(self.gpu, bool) or not isinstance(self.gpu, int) or self.gpu < 0:
+        gpu = self.gpu or 0
+        if isinstance(gpu, bool) or not isinstance(gpu, int) or gpu < 0:
             raise ConfigurationError(f"gpu={self.gpu!r} is not a number of devices")
         self.demand()
 
     def demand(self) -> Demand:
         """Return the request in plain numbers."""
         memory = 0 if self.memory is None else round(quantity("memory", self.memory))
-        return Demand(cpu=quantity("cpu", self.cpu), memory=memory, gpu=self.gpu)
+        cpu = 1.0 if self.cpu is None else quantity("cpu", self.cpu)
+        return Demand(cpu=cpu, memory=memory, gpu=self.gpu or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +114,24 @@ class Backoff:
     Attributes:
         base: Seconds (or timedelta) before the first retry.
         factor: Growth from one retry to the next.
-        cap: Upper bound in seconds (or timedelta).
+        cap: Upper bound in seconds (or timedelta); ``None``: a day.
         jitter: Fraction (0..1) by which a delay is spread.
     """
 
     base: float | timedelta = 0.0
     factor: float = 2.0
-    cap: float | timedelta = 60.0
+    cap: float | timedelta | None = 60.0
     jitter: float = 0.25
 
     def __post_init__(self) -> None:
-        if not (_plain(self.base) >= 0 and _plain(self.cap) >= 0):
+        if not (_plain(self.base) >= 0 and self.bound() >= 0):
             raise ConfigurationError(f"{self}: base and cap cannot be negative")
         if not (self.factor >= 1 and 0 <= self.jitter <= 1):
             raise ConfigurationError(f"{self}: factor must be >= 1 and jitter between 0 and 1")
+
+    def bound(self) -> float:
+        """Return ``cap`` in seconds."""
+        return _DAY if self.cap is None else _plain(self.cap)
 
 
 def _plain(duration: float | timedelta) -> float:
@@ -137,13 +144,13 @@ class RetryStrategy:
 
     Attributes:
         count: Attempts after the first one.
-        backoff: Delays between attempts.
+        backoff: Delays between attempts; ``None``: no delay.
         on: Exception classes that are worth a retry; all by default. Errors that say they are
             not (:class:`perdure.errors.NonRecoverableError`, type errors at a call, ...) never are.
     """
 
     count: int = 0
-    backoff: Backoff = field(default_factory=Backoff)
+    backoff: Backoff | None = None
     on: tuple[type[BaseException], ...] | type[BaseException] = ()
 
     def __post_init__(self) -> None:
@@ -164,10 +171,8 @@ class RetryStrategy:
 
     def policy(self) -> RetryPolicy:
         """Return the part that the scheduler applies."""
-        wait = self.backoff
-        return RetryPolicy(
-            self.count, _plain(wait.base), wait.factor, _plain(wait.cap), wait.jitter
-        )
+        wait = self.backoff or Backoff()
+        return RetryPolicy(self.count, _plain(wait.base), wait.factor, wait.bound(), wait.jitter)
 
     def allows(self, error: BaseException) -> bool:
         """Return whether this error may be retried."""
@@ -183,7 +188,7 @@ class RetryStrategy:
 
 @dataclass(frozen=True, slots=True)
 class Timeout:
-    """Time limits of a task, in seconds or as timedelta; ``None`` means no limit.
+    """Time limits of a task, in seconds or as timedelta; ``None`` and 0 mean no limit.
 
     Attributes:
         max_runtime: For one attempt, from its start.
@@ -217,7 +222,7 @@ class Timeout:
 NOT_BUILT = frozenset({
     "image", "secrets", "reusable", "queue", "plugin_config", "report", "pod_template",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
-    "schedule", "priority",
+    "schedule", "priority", "service_account", "entrypoint", "produces_artifacts", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
@@ -239,7 +244,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         elif option not in TASK_OPTIONS:
             close = get_close_matches(option, TASK_OPTIONS, 1)
             hint = f"did you mean {close[0]}?" if close else f"options: {sorted(TASK_OPTIONS)}"
-            raise ConfigurationError(f"a task has no option {option!r}", hint=hint)
+            raise ConfigurationError(f"there is no option {option!r}", hint=hint)
     if options.get("cache") not in (None, "disable"):
         raise refuse(f"cache={options['cache']!r}", hint='use cache="disable"')
     resources = options.get("resources")

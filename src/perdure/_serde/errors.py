@@ -86,9 +86,6 @@ def load_error(
         error.run = error.run or run
         error.action = error.action or action
         error.task = error.task or task
-    elif not hasattr(error, "code"):
-        # What Flyte 2's users look at to tell errors apart: ``error.code == "ValueError"``.
-        error.code = failure.type.rpartition(".")[2]  # type: ignore[attr-defined]
     if failure.traceback:
         _root(error).__cause__ = RemoteTraceback(failure.traceback)
     return error

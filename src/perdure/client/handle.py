@@ -66,12 +66,12 @@ class Run:
 
     @twofold
     def outputs(self) -> tuple[Any, ...]:
-        """Return the result as a tuple without waiting: ``()`` for None, a tuple as it is.
+        """Wait for the run to end; return the result as a tuple: ``()`` for None, a tuple as it is.
 
         Raises:
-            TimeoutError: The run has not ended.
+            Exception: What :meth:`result` raises.
         """
-        value = self._value(self._ended(0.0))
+        value = self._value(self._ended(None))
         if value is None:
             return ()
         return value if isinstance(value, tuple) else (value,)

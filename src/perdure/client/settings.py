@@ -7,23 +7,65 @@ starts, because it is kept where defaults are read from anyway: in the environme
 import os
 import warnings
 from pathlib import Path
+from typing import Any
 
+from perdure.client.twofold import Twofold
 from perdure.config import Config, Durability
 from perdure.errors import ConfigurationError, NotSupportedError
 
 _REMOTE = "embedded runs need no server: leave it out, or call perdure.init() without arguments"
 
+# Flyte 2's other options: those that would change what happens, and those that would not.
+_NO_SERVER = frozenset(
+    (
+        "auth_type",
+        "ca_cert_file_path",
+        "client_credentials_secret",
+        "client_id",
+        "command",
+        "http_proxy_url",
+        "proxy_command",
+        "scopes",
+        "storage",
+    )
+)
+_NO_EFFECT = frozenset(
+    (
+        "auth_client_config",
+        "batch_size",
+        "disable_keyring",
+        "domain",
+        "headless",
+        "image_builder",
+        "image_registry",
+        "images",
+        "insecure",
+        "insecure_skip_verify",
+        "load_plugin_type_transformers",
+        "local_persistence",
+        "local_tracked",
+        "local_tracked_strict",
+        "log_format",
+        "log_level",
+        "org",
+        "project",
+        "reset_root_logger",
+        "root_dir",
+        "rpc_retries",
+        "source_config_path",
+        "sync_local_sys_paths",
+        "user_log_level",
+    )
+)
 
-def init(
+
+def _init(
     *,
     home: str | os.PathLike[str] | None = None,
     durability: Durability | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
-    org: str | None = None,
-    project: str | None = None,
-    domain: str | None = None,
-    root_dir: Path | None = None,
+    **flyte_options: Any,
 ) -> None:
     """Set where runs live; optional, and only before the first run of the process.
 
@@ -33,23 +75,16 @@ def init(
             death of any process); default ``PERDURE_DURABILITY`` or ``"full"``.
         endpoint: Address of a server; not supported yet.
         api_key: Key for a server; not supported yet.
-        org: Part of a server's address space; has no meaning on one machine, and says so.
-        project: Likewise.
-        domain: Likewise.
-        root_dir: Likewise: code is found where Python found it.
+        **flyte_options: What Flyte 2 takes besides. Options of a server are refused; a warning
+            names those that have no meaning on one machine (``org``, ``root_dir``, ...).
 
     Raises:
         NotSupportedError: A server was asked for.
         ConfigurationError: The value makes no sense, or runs were already started elsewhere.
     """
-    for option, value in (("endpoint", endpoint), ("api_key", api_key)):
-        if value is not None:
-            raise NotSupportedError(
-                f"perdure.init({option}=...): remote servers are not supported yet", hint=_REMOTE
-            )
-    given = {"org": org, "project": project, "domain": domain, "root_dir": root_dir}
-    if unused := [option for option, value in given.items() if value is not None]:
-        _notice(f"perdure.init: {', '.join(unused)} concern a server and have no effect here")
+    given = {"endpoint": endpoint, "api_key": api_key} | flyte_options
+    if unused := _without_effect("init", given):
+        _notice(f"perdure.init: {unused} have no effect on this machine")
     if durability not in (None, "full", "process"):
         raise ConfigurationError(
             f"perdure.init(durability={durability!r})", hint='use "full" or "process"'
@@ -62,19 +97,24 @@ def init(
     _apply(changes)
 
 
-def init_from_config(
-    path_or_config: str | os.PathLike[str] | None = None, root_dir: Path | None = None
+def _init_from_config(
+    path_or_config: str | os.PathLike[str] | None = None,
+    root_dir: Path | None = None,
+    **flyte_options: Any,
 ) -> None:
     """Accept the call that Flyte scripts begin with: embedded runs need no configuration file.
 
     Args:
         path_or_config: A Flyte configuration file. It names a server, so nothing in it is used;
             a warning says so.
-        root_dir: Has no effect, see :func:`init`.
+        root_dir: Where a relative path starts; has no effect otherwise.
+        **flyte_options: As for :func:`init`.
 
     Raises:
         ConfigurationError: There is no such file.
     """
+    if unused := _without_effect("init_from_config", flyte_options):
+        _notice(f"perdure.init_from_config: {unused} have no effect on this machine")
     if path_or_config is not None:
         path = Path(root_dir or "", path_or_config).expanduser()
         if not path.is_file():
@@ -92,8 +132,25 @@ def init_in_cluster(*args: object, **kwargs: object) -> None:
     raise NotSupportedError("init_in_cluster: clusters are not supported yet", hint=_REMOTE)
 
 
+init = Twofold(_init)
+init_from_config = Twofold(_init_from_config)
+
+
+def _without_effect(function: str, options: dict[str, Any]) -> str:
+    given = [option for option, value in options.items() if value is not None]
+    for option in given:
+        if option in ("endpoint", "api_key") or option in _NO_SERVER:
+            raise NotSupportedError(
+                f"perdure.{function}({option}=...): remote servers are not supported yet",
+                hint=_REMOTE,
+            )
+        if option not in _NO_EFFECT:
+            raise ConfigurationError(f"perdure.{function} has no option {option!r}")
+    return ", ".join(given)
+
+
 def _notice(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=3)
+    warnings.warn(text, UserWarning, stacklevel=4)  # to where the user called it, past Twofold
 
 
 def _apply(changes: dict[str, str]) -> None:
