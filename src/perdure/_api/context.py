@@ -1,10 +1,44 @@
 """``perdure.ctx()``: what a task may know about its own execution."""
 
-from collections.abc import Mapping
-from typing import Any, NoReturn
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import NoReturn
 
+from perdure import _serde
 from perdure._api.options import refuse
 from perdure._api.scope import Scope, current
+from perdure.errors import ConfigurationError
+
+_changed: ContextVar[tuple[Scope, Mapping[str, str]] | None] = ContextVar(
+    "perdure_custom_context", default=None
+)
+_NOT_BUILT = frozenset({
+    "checkpoint", "code_bundle", "compiled_image_cache", "data", "disable_run_cache",
+    "group_data", "input_path", "output_path", "rank", "raw_data_path", "report", "run_base_dir",
+    "run_start_time", "version", "world_size",
+})  # fmt: skip
+_HINTS = {
+    "checkpoint": "let traces or child tasks record progress",
+    "report": "return the report, or write it to a file",
+    "run_start_time": "take the time in the root task: perdure.durable.now()",
+}
+
+
+class ActionName(str):
+    """Id of an action (hex).
+
+    Attributes:
+        run_name: Name of its run.
+    """
+
+    __slots__ = ("run_name",)
+    run_name: str
+
+    @property
+    def name(self) -> str:
+        """The id itself."""
+        return str(self)
 
 
 class Context:
@@ -12,34 +46,36 @@ class Context:
 
     Attributes:
         run: Name of the run.
-        action: Id of the action (hex).
+        action: Id of the action (hex), with ``.name`` and ``.run_name`` as in Flyte 2.
         task: Full name of its task.
         attempt_number: 0 for the first attempt.
         is_replay: Whether calls made here may find outcomes recorded by an earlier attempt.
+        mode: Always ``"local"``: on this machine.
     """
+
+    mode = "local"
 
     def __init__(self, scope: Scope) -> None:
         self.run = scope.run
-        self.action = scope.action.hex()
+        self.action = ActionName(scope.action.hex())
+        self.action.run_name = scope.run
         self.task = scope.task
         self.attempt_number = scope.number
         self.is_replay = scope.replay
-        self._scope = scope
 
     @property
-    def custom_context(self) -> Mapping[str, Any]:
-        """What the run was given as ``custom_context``."""
-        return self._scope.custom_context
+    def custom_context(self) -> Mapping[str, str]:
+        """What the run was given as ``custom_context``, changed by :func:`custom_context`."""
+        return get_custom_context()
 
-    @property
-    def checkpoint(self) -> NoReturn:
-        """Not supported yet."""
-        raise refuse("ctx().checkpoint", hint="let traces or child tasks record progress")
+    def is_in_cluster(self) -> bool:
+        """Return False: the task runs on this machine."""
+        return False
 
-    @property
-    def report(self) -> NoReturn:
-        """Not supported yet."""
-        raise refuse("ctx().report", hint="return the report, or write it to a file")
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in _NOT_BUILT:
+            raise refuse(f"ctx().{name}", hint=_HINTS.get(name, "leave it out"))
+        raise AttributeError(f"the context of an action has no {name!r}")
 
     def __repr__(self) -> str:
         return f"<Context of {self.task}, run {self.run}, attempt {self.attempt_number}>"
@@ -51,14 +87,46 @@ def ctx() -> Context | None:
     return None if scope is None else Context(scope)
 
 
-def get_custom_context() -> Mapping[str, Any]:
-    """Return what the run was given as ``custom_context``; empty outside any run."""
+def get_custom_context() -> Mapping[str, str]:
+    """Return the custom context that holds here; empty outside any run."""
     scope = current()
-    return {} if scope is None else scope.custom_context
+    if scope is None:
+        return {}
+    return _changes(scope) or scope.custom_context
 
 
-def custom_context(**values: str) -> NoReturn:
-    """Not supported yet: a context for the calls made inside a block."""
-    raise refuse(
-        "custom_context(...)", hint="give it to the whole run: with_runcontext(custom_context=...)"
-    )
+@contextmanager
+def custom_context(**values: str) -> Iterator[None]:
+    """Give tasks called inside the block these strings in their ``ctx().custom_context``.
+
+    They are added to those that hold outside it, and go on to whatever those tasks call. They are
+    no part of any identity. Outside any run the block changes nothing; give
+    ``with_runcontext(custom_context=...)`` to a run as a whole.
+    """
+    for name, value in values.items():
+        if not isinstance(value, str):
+            raise ConfigurationError(
+                f"custom_context: {name} is {value!r}, not a string",
+                hint=f"custom_context({name}={str(value)!r})",
+            )
+    scope = current()
+    if scope is None:
+        yield
+        return
+    token = _changed.set((scope, {**get_custom_context(), **values}))
+    try:
+        yield
+    finally:
+        _changed.reset(token)
+
+
+def changed_context(scope: Scope) -> bytes:
+    """Return the encoded custom context for calls made here; b"" if it is the caller's own."""
+    changes = _changes(scope)
+    return _serde.dumps(changes, scope.blobs).data if changes else b""
+
+
+def _changes(scope: Scope) -> Mapping[str, str] | None:
+    # An attempt may be started from inside another one's block.
+    held = _changed.get()
+    return held[1] if held is not None and held[0] is scope else None

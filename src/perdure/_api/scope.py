@@ -44,7 +44,7 @@ class Scope(Protocol):
 
     @property
     def custom_context(self) -> Mapping[str, Any]:
-        """The run's custom context."""
+        """What the action was given as custom context."""
 
     def next_id(self, name: str, inputs: bytes) -> bytes:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""

@@ -114,7 +114,9 @@ class Session(asyncio.Protocol):
         self._specs[m.task] = m.spec
 
     def _call(self, m: wire.Call) -> None:
-        self._machine.call(m.parent, self._specs[m.task], m.id, m.inputs, m.needs, m.blobs, m.group)
+        self._machine.call(
+            m.parent, self._specs[m.task], m.id, m.inputs, m.needs, m.blobs, m.group, m.context
+        )
 
     def _lookup(self, m: wire.Lookup) -> None:
         self._machine.lookup(m.parent, m.id)
@@ -197,7 +199,7 @@ class Session(asyncio.Protocol):
                 attempt.replays,
                 action.depth,
                 action.charged > spec.retry.count,
-                action.run.context,
+                action.context,
             )
         )
 

@@ -96,6 +96,7 @@ class Machine:
             task=self.scheduler.task(run, spec),
             inputs=inputs,
             blobs=blobs,
+            context=run.context,
         )
         run.root = run.actions[action] = root
         if run.next_seq > 1 or run.recover:
@@ -178,8 +179,9 @@ class Machine:
         needs: tuple[bytes, ...] = (),
         blobs: tuple[bytes, ...] = (),
         group: str = "",
+        context: bytes = b"",
     ) -> None:
-        """An attempt calls a child."""
+        """An attempt calls a child; ``context`` b"" means its own."""
         caller = self.scheduler.attempts.get(parent)
         if caller is None:
             return
@@ -189,6 +191,7 @@ class Machine:
             return
         child.task = self.scheduler.task(child.run, spec)
         child.needs = needs
+        child.context = context or caller.action.context
         if caller.action.replay:
             self.recall.ask(child)
         else:

@@ -211,6 +211,7 @@ class Recall:
             inputs=action.inputs,
             blobs=action.blobs,
             group=action.group,
+            context=action.context,
             waiter=action.waiter,
             needs=action.needs,
             dependents=action.dependents,

@@ -80,6 +80,7 @@ class Action:
     inputs: bytes = b""
     blobs: tuple[bytes, ...] = ()
     group: str = ""
+    context: bytes = b""
     stage: Stage = Stage.WAITING
     seq: int = 0
     waiter: "Attempt | None" = None

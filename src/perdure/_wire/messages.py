@@ -56,6 +56,7 @@ class Call(Message, tag=11):
         needs: Ids of the actions whose values appear in the inputs as futures.
         blobs: Blobs the inputs refer to (32 bytes each).
         group: Display group, or "".
+        context: Encoded custom context, or b"" for the parent's.
     """
 
     parent: int
@@ -65,6 +66,7 @@ class Call(Message, tag=11):
     needs: tuple[bytes, ...] = ()
     blobs: tuple[bytes, ...] = ()
     group: str = ""
+    context: bytes = b""
 
 
 class Lookup(Message, tag=12):
@@ -219,7 +221,7 @@ class Assign(Message, tag=31):
         replay: Whether calls of this attempt may find recorded outcomes.
         depth: 0 for the root action.
         last: Whether no retry is left.
-        context: Encoded custom context of the run, b"" if none.
+        context: Encoded custom context, b"" if none.
     """
 
     attempt: int

@@ -78,6 +78,8 @@ class AsyncExecutor(Session):
         super().__init__(link)
         self.stopped = False
         self._thread = threading.get_ident()
+        # An attempt may be started from another one's code: what that has set must not leak.
+        self._context = copy_context()
         self._queue: deque[Attempt] = deque()
         self._active = 0
         self._pumping = False
@@ -215,7 +217,7 @@ class AsyncExecutor(Session):
         self.logs.begin(attempt.handle)
         attempt.begin()
         attempt.runner = asyncio.Task(
-            self._execute(attempt), loop=self._loop, context=copy_context(), **_EAGER
+            self._execute(attempt), loop=self._loop, context=self._context.copy(), **_EAGER
         )
 
     # --- executing --------------------------------------------------------------------------------

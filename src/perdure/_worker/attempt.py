@@ -14,6 +14,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from perdure import _serde
+from perdure._api.context import changed_context
 from perdure._api.future import Future, ThreadFuture, make_future
 from perdure._api.grouping import current_group
 from perdure._api.occurrence import Occurrences
@@ -155,7 +156,7 @@ class Attempt:
 
     @property
     def custom_context(self) -> Mapping[str, Any]:
-        """The run's custom context."""
+        """What the action was given as custom context."""
         if not self._assign.context:
             return {}
         return _serde.loads(self._assign.context, self.blobs)  # type: ignore[no-any-return]
@@ -181,7 +182,7 @@ class Attempt:
             session.messages.append(
                 Call(
                     self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
-                    current_group(),
+                    current_group(), changed_context(self),
                 )
             )  # fmt: skip
             session.opened(self, future)
