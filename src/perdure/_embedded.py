@@ -224,6 +224,8 @@ class Runtime:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self.journal.close()
+        if "views" in self.__dict__:  # they were looked at
+            self.views.close()
 
     def at_exit(self) -> None:
         """Finish what was started, unless the program ends because of an error or a Ctrl-C."""

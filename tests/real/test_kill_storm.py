@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -51,7 +52,7 @@ class Storm:
 
     def ended(self) -> dict[str, float]:
         """When each recorded action got its outcome."""
-        with sqlite3.connect(self.home / "journal.db") as db:
+        with closing(sqlite3.connect(self.home / "journal.db")) as db:
             rows = db.execute(ENDED).fetchall()
         return {bytes(id_).hex(): at for id_, at in rows}
 

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,7 @@ def test_p6_a_strict_run_fails_when_its_replay_diverges(interrupted: dict[str, s
 
 def test_what_is_not_asked_for_again_does_not_stay_open(interrupted: dict[str, str]) -> None:
     resume(interrupted)
-    with sqlite3.connect(Path(interrupted["PERDURE_HOME"]) / "journal.db") as db:
+    journal = Path(interrupted["PERDURE_HOME"]) / "journal.db"
+    with closing(sqlite3.connect(journal)) as db:
         (open_actions,) = db.execute("SELECT count(*) FROM actions WHERE ended IS NULL").fetchone()
     assert open_actions == 0

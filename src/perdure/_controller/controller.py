@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from perdure._controller.echo import Echo
-from perdure._controller.endings import judge
+from perdure._controller.crew import Crew
+from perdure._controller.inquiries import look_up, missing_children
 from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
 from perdure._controller.session import Session
@@ -25,11 +25,11 @@ from perdure._core.effects import Effects
 from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
-from perdure._core.model import Bundle, Demand, Outcome, Phase, RunOptions, phase_of
+from perdure._core.model import Demand, Outcome, Phase, RunOptions, phase_of
 from perdure._core.records import ActionRow, RunEnd, RunRow
-from perdure._core.state import CALLED_LIMIT, Action, Attempt, Run, Worker
-from perdure._ports import Engine, Journal, WorkerExit, WorkerRequest
-from perdure._wire.messages import Event, Welcome
+from perdure._core.state import Action, Attempt, Run
+from perdure._ports import Engine, Journal
+from perdure._wire.messages import Event
 from perdure.config import Config
 from perdure.errors import LeaseLostError, RunNotFoundError, StorageError
 
@@ -37,9 +37,6 @@ FLUSH_SECONDS = 0.2
 """How often unfinished actions are written for people to see."""
 
 UPKEEP_SECONDS = 1.0
-ECHO_SECONDS = 0.1
-DRAIN_SECONDS = 0.2
-"""How long a dead worker's connection may take to end, if something it started holds it open."""
 
 
 @dataclass(slots=True)
@@ -75,7 +72,6 @@ class Controller:
         self.journal = journal
         self.engine = engine
         self.warn = warn
-        self._echo = Echo(echo) if echo else None
         self.presence = Presence(config.controllers)
         self.token = self.presence.contact.token
         self.machine = Machine(
@@ -83,10 +79,8 @@ class Controller:
             first_worker=time.time_ns() // 1_000_000 << 12,
             grace=config.grace,
         )
+        self.crew = Crew(self, echo)
         self._runs: dict[int, Driven] = {}
-        self._bundles: list[Bundle] = []
-        self._sessions: dict[int, Session] = {}
-        self._exits: dict[int, WorkerExit] = {}
         self._settling = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
@@ -100,9 +94,8 @@ class Controller:
         self._scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
         address = self.presence.contact.address
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
-        await self.engine.start(address, self.token, self._worker_exited)
+        await self.crew.start(address, self.token)
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
-        self._listen()
 
     async def stop(self) -> None:
         """End all work; runs that are not finished become resumable."""
@@ -111,12 +104,8 @@ class Controller:
             await self._leave(driven)
         await asyncio.gather(*self._finishing)
         self._settle()
-        await self.engine.stop()
-        if self._echo:
-            self._echo.close()
+        await self.crew.stop()
         self._server.close()
-        for session in list(self._sessions.values()):
-            session.close()
         self._scribe.close()
         self.presence.close()
 
@@ -164,7 +153,7 @@ class Controller:
             key=row.key,
             name=row.name,
             epoch=epoch,
-            bundle=self._bundle_number(row.bundle),
+            bundle=self.crew.bundle_number(row.bundle),
             context=row.context,
             recover=recover,
             force=frozenset(options.force),
@@ -222,11 +211,6 @@ class Controller:
     def _is_alive(self, owner: str) -> bool:
         return is_alive(self.config.controllers, owner)
 
-    def _bundle_number(self, bundle: Bundle) -> int:
-        if bundle not in self._bundles:
-            self._bundles.append(bundle)
-        return self._bundles.index(bundle)
-
     # --- batches ----------------------------------------------------------------------------------
 
     @contextmanager
@@ -246,35 +230,13 @@ class Controller:
         machine = self.machine
         machine.place()
         effects = machine.effects
-        self._carry_out_spawns(effects)
-        for number, worker in effects.told.items():
-            session = self._sessions.get(number)
-            if session is not None:  # otherwise its process is about to be reported gone
-                session.carry_out(worker.outbox)
-            worker.outbox.clear()
-        effects.told.clear()
-        for worker in effects.kills:
-            self.engine.kill(worker.number)
-        effects.kills.clear()
+        self.crew.carry_out(effects)
         self._write(effects)
         self._ask(effects)
         ended, effects.ended = effects.ended, []
         for run, outcome in ended:
             self._run_ended(run, outcome)
         self._set_timer()
-
-    def _carry_out_spawns(self, effects: Effects) -> None:
-        for worker in effects.spawns:
-            bundle, is_async, env_vars = worker.pool.key
-            self.engine.spawn(
-                WorkerRequest(
-                    worker=worker.number,
-                    is_async=is_async,
-                    env_vars=env_vars,
-                    bundle=self._bundles[bundle],
-                )
-            )
-        effects.spawns.clear()
 
     def _write(self, effects: Effects) -> None:
         if effects.rows:
@@ -288,11 +250,11 @@ class Controller:
 
     def _ask(self, effects: Effects) -> None:
         for run, ids in effects.lookups.items():
-            found = self._scribe.call(self._look_up, run, ids)
+            found = self._scribe.call(look_up, self.journal, run, ids)
             found.add_done_callback(partial(self._found, run, ids))
         effects.lookups.clear()
         for attempt in effects.audits:
-            missing = self._scribe.call(self._missing_children, attempt)
+            missing = self._scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
         effects.audits.clear()
 
@@ -305,11 +267,6 @@ class Controller:
         with self.batch():
             self.machine.scheduler.retire_idle(self.machine.now)
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
-
-    def _listen(self) -> None:
-        if self._echo:
-            self._echo.look()
-            self._loop.call_later(ECHO_SECONDS, self._listen)
 
     def _set_timer(self) -> None:
         due = self.machine.timers.next_due()
@@ -326,14 +283,6 @@ class Controller:
 
     # --- what the journal says --------------------------------------------------------------------
 
-    def _look_up(self, run: Run, ids: list[bytes]) -> dict[bytes, ActionRow]:
-        """Called on the scribe's thread."""
-        found = self.journal.lookup(run.key, ids)
-        if run.recover and len(found) < len(ids):
-            rest = [each for each in ids if each not in found]
-            found = {**self.journal.lookup(run.recover, rest), **found}
-        return found
-
     def _found(
         self, run: Run, ids: list[bytes], answer: "asyncio.Future[dict[bytes, ActionRow]]"
     ) -> None:
@@ -341,21 +290,6 @@ class Controller:
             return
         with self.batch():
             self.machine.looked_up(run, ids, answer.result())
-
-    def _missing_children(self, attempt: Attempt) -> list[str]:
-        """Return recorded children the replay did not call. Called on the scribe's thread."""
-        action = attempt.action
-        if not action.seq:
-            return []
-        recorded, missing = 0, []
-        for child, task, seq in self.journal.children(action.run.key, action.seq):
-            recorded += 1
-            if child not in attempt.called:
-                missing.append(f"{task} (#{seq}, {child.hex()[:8]})")
-        if attempt.calls > CALLED_LIMIT:
-            surplus = recorded - attempt.calls
-            return [f"{surplus} of {recorded} recorded calls"] if surplus > 0 else []
-        return missing
 
     def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
         if self._is_bad(answer):
@@ -439,47 +373,7 @@ class Controller:
                     continue
             return
 
-    # --- workers ----------------------------------------------------------------------------------
-
-    def worker_connected(self, session: Session, number: int) -> Worker | None:
-        """A worker said Hello; None if nobody waits for it."""
-        with self.batch():
-            worker = self.machine.worker_ready(number)
-        if worker is not None:
-            self._sessions[number] = session
-            if self._echo:
-                self._echo.follow(number, self.engine.log_path(number))
-            bundle = self._bundles[worker.pool.key[0]]
-            session.send(Welcome(bundle, str(self.config.blobs), self.config.grace))
-        return worker
-
-    def connection_lost(self, session: Session) -> None:
-        """A worker's connection has ended: its process ends, or is made to."""
-        worker = session.worker
-        if worker is None:
-            return
-        self._sessions.pop(worker.number, None)
-        exit_ = self._exits.pop(worker.number, None)
-        if exit_ is not None:
-            self._worker_gone(exit_)
-        else:
-            worker.stopping = True
-            self.engine.kill(worker.number)
-
-    def _worker_exited(self, exit_: WorkerExit) -> None:
-        """The engine's report. What the worker had sent before it died is handled first."""
-        session = self._sessions.get(exit_.worker)
-        if session is None:
-            self._worker_gone(exit_)
-        else:
-            self._exits[exit_.worker] = exit_
-            self._loop.call_later(DRAIN_SECONDS, session.close)
-
-    def _worker_gone(self, exit_: WorkerExit) -> None:
-        if self._echo:
-            self._echo.leave(exit_.worker)
-        with self.batch():
-            self.machine.worker_gone(exit_.worker, judge(exit_))
+    # --- peers ------------------------------------------------------------------------------------
 
     def peer_failed(self, session: Session, error: Exception) -> None:
         """A peer did not speak the protocol, or had no token."""

@@ -68,7 +68,8 @@ class Session(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the controller; everything the peer had sent before has been handled."""
-        self._controller.connection_lost(self)
+        if self.worker is not None:
+            self._controller.crew.connection_lost(self.worker)
 
     def close(self) -> None:
         """Hang up."""
@@ -93,7 +94,7 @@ class Session(asyncio.Protocol):
             self._receive = self._receive_request
             return
         self._receive = self._receive_messages
-        self.worker = self._controller.worker_connected(self, hello.worker)
+        self.worker = self._controller.crew.connected(self, hello.worker)
         if self.worker is None:
             self.close()
 

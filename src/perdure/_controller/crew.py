@@ -1,0 +1,132 @@
+"""The crew: the workers of a controller, from the order to place one to the news of its end."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from perdure._controller.echo import Echo
+from perdure._controller.endings import judge
+from perdure._core.effects import Effects
+from perdure._core.model import Bundle
+from perdure._core.state import Worker
+from perdure._ports import WorkerExit, WorkerRequest
+from perdure._wire.messages import Welcome
+
+if TYPE_CHECKING:
+    from perdure._controller.controller import Controller
+    from perdure._controller.session import Session
+
+DRAIN_SECONDS = 0.2
+"""How long a dead worker's connection may take to end, if something it started holds it open."""
+
+ECHO_SECONDS = 0.1
+
+
+class Crew:
+    """Connections and processes of workers.
+
+    Args:
+        controller: Whose workers they are.
+        echo: Shows the user what tasks print; None keeps it in the logs only.
+    """
+
+    def __init__(self, controller: "Controller", echo: Callable[[str], None] | None) -> None:
+        self._controller = controller
+        self._machine = controller.machine
+        self._engine = controller.engine
+        self._echo = Echo(echo) if echo else None
+        self._bundles: list[Bundle] = []
+        self._sessions: dict[int, Session] = {}
+        self._exits: dict[int, WorkerExit] = {}
+
+    async def start(self, address: str, token: str) -> None:
+        """Get the engine ready."""
+        await self._engine.start(address, token, self._exited)
+        self._listen()
+
+    async def stop(self) -> None:
+        """End all workers."""
+        await self._engine.stop()
+        if self._echo:
+            self._echo.close()
+        for session in list(self._sessions.values()):
+            session.close()
+
+    def bundle_number(self, bundle: Bundle) -> int:
+        """Return the number under which workers of that code are pooled."""
+        if bundle not in self._bundles:
+            self._bundles.append(bundle)
+        return self._bundles.index(bundle)
+
+    # --- orders -----------------------------------------------------------------------------------
+
+    def carry_out(self, effects: Effects) -> None:
+        """Place, tell and kill workers as the core has decided."""
+        for worker in effects.spawns:
+            self._spawn(worker)
+        effects.spawns.clear()
+        for number, worker in effects.told.items():
+            session = self._sessions.get(number)
+            if session is not None:  # otherwise its process is about to be reported gone
+                session.carry_out(worker.outbox)
+            worker.outbox.clear()
+        effects.told.clear()
+        for worker in effects.kills:
+            self._engine.kill(worker.number)
+        effects.kills.clear()
+
+    def _spawn(self, worker: Worker) -> None:
+        bundle, is_async, env_vars = worker.pool.key
+        self._engine.spawn(
+            WorkerRequest(
+                worker=worker.number,
+                is_async=is_async,
+                env_vars=env_vars,
+                bundle=self._bundles[bundle],
+            )
+        )
+
+    # --- news -------------------------------------------------------------------------------------
+
+    def connected(self, session: "Session", number: int) -> Worker | None:
+        """A worker said Hello; None if nobody waits for it."""
+        with self._controller.batch():
+            worker = self._machine.worker_ready(number)
+        if worker is not None:
+            self._sessions[number] = session
+            if self._echo:
+                self._echo.follow(number, self._engine.log_path(number))
+            config = self._controller.config
+            bundle = self._bundles[worker.pool.key[0]]
+            session.send(Welcome(bundle, str(config.blobs), config.grace))
+        return worker
+
+    def connection_lost(self, worker: Worker) -> None:
+        """A worker's connection has ended: its process ends, or is made to."""
+        self._sessions.pop(worker.number, None)
+        exit_ = self._exits.pop(worker.number, None)
+        if exit_ is not None:
+            self._gone(exit_)
+        else:
+            worker.stopping = True
+            self._engine.kill(worker.number)
+
+    def _exited(self, exit_: WorkerExit) -> None:
+        """The engine's report. What the worker had sent before it died is handled first."""
+        session = self._sessions.get(exit_.worker)
+        if session is None:
+            self._gone(exit_)
+        else:
+            self._exits[exit_.worker] = exit_
+            asyncio.get_running_loop().call_later(DRAIN_SECONDS, session.close)
+
+    def _gone(self, exit_: WorkerExit) -> None:
+        if self._echo:
+            self._echo.leave(exit_.worker)
+        with self._controller.batch():
+            self._machine.worker_gone(exit_.worker, judge(exit_))
+
+    def _listen(self) -> None:
+        if self._echo:
+            self._echo.look()
+            asyncio.get_running_loop().call_later(ECHO_SECONDS, self._listen)
