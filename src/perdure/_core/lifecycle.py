@@ -80,9 +80,8 @@ class Lifecycle:
             return
         task = action.task
         assert task is not None
-        shortage = self.scheduler.ledger.shortage(task.spec.demand)
-        if shortage:
-            self.fail(action, failures.infeasible(shortage))
+        if task.shortage:
+            self.fail(action, failures.infeasible(task.shortage))
             return
         if action.stage is Stage.RECALLING:
             action.move(Stage.WAITING)

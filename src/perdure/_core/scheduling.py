@@ -80,7 +80,8 @@ class Scheduler:
             key: PoolKey = (run.bundle, spec.is_async, env_vars)
             pool = self.pools.setdefault(key, Pool(key, spec.is_async))
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
-            task = run.tasks[spec] = Task(spec, lane)
+            shortage = self.ledger.shortage(spec.demand)
+            task = run.tasks[spec] = Task(spec, lane, shortage)
         return task
 
     def enqueue(self, action: Action, *, front: bool = False) -> None:

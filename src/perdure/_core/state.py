@@ -26,12 +26,14 @@ class Task:
     Attributes:
         spec: The spec.
         lane: Where its attempts queue.
+        shortage: Why no node could ever meet its demand, or "".
         seconds: Moving average of an attempt's duration; None before the first.
         makes_calls: An attempt of it has called children: it is an orchestrator.
     """
 
     spec: TaskSpec
     lane: "Lane"
+    shortage: str = ""
     seconds: float | None = None
     makes_calls: bool = False
 
