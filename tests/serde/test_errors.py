@@ -12,6 +12,7 @@ import pytest
 
 from perdure import errors
 from perdure._blobs.memory import MemoryBlobs
+from perdure._core import failures
 from perdure._core.model import Failure
 from perdure._serde import dump_error, dumps, load_error, loads
 from perdure._serde.errors import RemoteTraceback
@@ -269,3 +270,15 @@ def test_an_endless_chain_of_causes_is_cut(blobs: MemoryBlobs) -> None:
     result = carried(top, blobs)
     assert isinstance(result, ValueError)
     assert result.args == (0,)
+
+
+def test_a_time_limit_that_passed_is_named(blobs):
+    failure = failures.timed_out("max_runtime", 60)
+    result = load_error(failure, blobs)
+    assert isinstance(result, errors.TaskTimeoutError)
+    assert result.limit == "max_runtime"
+
+
+def test_what_a_user_raises_says_what_the_user_said(blobs):
+    failure = dump_error(thrown(errors.NonRecoverableError("404")), blobs, retryable=False)
+    assert str(load_error(failure, blobs, run="r", action="a", task="t")) == "404"

@@ -82,7 +82,9 @@ def load_error(
         task: Likewise, name of the task.
     """
     error = _load(failure, blobs)
-    if isinstance(error, errors.PerdureError):
+    if isinstance(error, errors.NonRecoverableError):
+        pass  # users raise it, and find in it what they put there
+    elif isinstance(error, errors.PerdureError):
         error.run = error.run or run
         error.action = error.action or action
         error.task = error.task or task
@@ -100,7 +102,10 @@ def _load(failure: Failure, blobs: Blobs) -> BaseException:
         if isinstance(error, BaseException):
             return error
     elif failure.code != "user":
-        return errors.by_code(failure.code)(failure.message)
+        made = errors.by_code(failure.code)(failure.message)
+        if isinstance(made, errors.TaskTimeoutError):
+            made.limit = failure.message.partition(" ")[0]  # "max_runtime of 60 s passed"
+        return made
     remote = errors.RemoteError(
         f"{failure.type}: {failure.message}",
         hint="the exception itself could not be carried over; its traceback is attached",
