@@ -1,5 +1,6 @@
 """Documentation is code: every Python block runs, every command that is shown exists."""
 
+import dataclasses
 import os
 import re
 import shlex
@@ -11,6 +12,10 @@ from typing import NamedTuple
 
 import click
 import pytest
+
+from perdure import errors
+from perdure.cli.root import root
+from perdure.config import Config
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,18 +83,23 @@ def test_python_block_runs(block: Block, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{block}\n{done.stdout}{done.stderr}"
 
 
+ROOT_COMMANDS = root.list_commands(click.Context(root))
+
+
+def command(name: str) -> click.Command:
+    """Return the command of that name."""
+    found = root.get_command(click.Context(root), name)
+    assert found is not None, f"perdure has no command {name!r}"
+    return found
+
+
 @pytest.mark.parametrize("arguments", shown("perdure"), ids=" ".join)
 def test_perdure_command_shown_exists(arguments: list[str]) -> None:
-    from perdure.cli.root import root
-
     verb, *rest = arguments
-    context = click.Context(root)
-    assert verb in root.list_commands(context), f"perdure has no command {verb!r}"
-    command = root.get_command(context, verb)
-    assert command is not None
-    if verb == "run":  # its other options are the task's parameters
+    params = command(verb).params
+    if verb in ("run", "rerun"):  # their other options are the task's parameters
         return
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {option for parameter in params for option in parameter.opts}
     assert {word for word in rest if word.startswith("-")} <= known
 
 
@@ -111,9 +121,49 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert missing == []
 
 
-def test_every_command_is_documented() -> None:
-    from perdure.cli.root import root
-
+@pytest.mark.parametrize("name", ROOT_COMMANDS)
+def test_command_and_its_options_are_documented(name: str) -> None:
     text = (ROOT / "docs" / "cli.md").read_text()
-    verbs = root.list_commands(click.Context(root))
-    assert [verb for verb in verbs if f"`perdure {verb}" not in text] == []
+    start = text.find(f"\n## `perdure {name}`\n")
+    assert start >= 0, f"docs/cli.md has no section about perdure {name}"
+    section = text[start + 1 :].partition("\n## ")[0]
+    documented = set(re.findall(r"`(-[\w-]+)", section))
+    options = {option for each in command(name).params for option in each.opts if option[0] == "-"}
+    options |= {option for each in command(name).params for option in each.secondary_opts}
+    assert documented == options - {"-h", "--help"}
+
+
+def test_every_error_is_documented() -> None:
+    text = (ROOT / "docs" / "errors.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)`", text, re.MULTILINE))
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    assert rows == {
+        each.code: each.__name__ for each in kinds if issubclass(each, errors.PerdureError)
+    }
+
+
+def test_every_setting_is_documented() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text()
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    variables = set(re.findall(r"PERDURE_[A-Z_]*[A-Z]", sources))
+    assert set(re.findall(r"^\| `(PERDURE_\w+)`", text, re.MULTILINE)) == variables
+    table = text.partition("## Config")[2]
+    fields = {field.name for field in dataclasses.fields(Config)}
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == fields
+
+
+def test_reference_is_up_to_date() -> None:
+    command = [sys.executable, ROOT / "tools" / "reference.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    hint = "write it anew: python tools/reference.py"
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{hint}"
+
+
+def test_every_page_is_reachable_from_the_start() -> None:
+    seen, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        seen.add(page)
+        targets = {(page.parent / target).resolve() for target in LINK.findall(page.read_text())}
+        ahead += [each for each in targets - seen if each in PAGES]
+    assert [page for page in PAGES if page not in seen] == []
