@@ -22,6 +22,12 @@ ACTION_COLUMNS = (
     "run, seq, id, parent, task, kind, phase, created, started, ended, attempts, losses, worker, "
     "wake_at, label, error, log, blobs, value_blobs, inputs, value, failure"
 )
+PLAIN_COLUMNS = (
+    "run, seq, id, parent, task, kind, phase, created, started, ended, attempts, worker, inputs, "
+    "value"
+)
+"""Those of an action that nothing happened to but its value: half the work of binding all."""
+
 ATTEMPT_COLUMNS = "run, seq, number, started, ended, worker, error, log, failure"
 EVENT_COLUMNS = "run, seq, at, kind, text"
 
@@ -109,6 +115,38 @@ def decode_run(columns: Columns) -> RunRow:
         owner=owner,
         epoch=epoch,
         parent=parent,
+    )
+
+
+def is_plain(row: ActionRow) -> bool:
+    """Whether ``PLAIN_COLUMNS`` say all of a new row."""
+    outcome = row.outcome
+    return (
+        outcome is not None
+        and outcome.failure is None
+        and not (row.log or row.losses or row.blobs or row.group or outcome.blobs)
+        and row.wake_at is None
+    )
+
+
+def encode_plain(row: ActionRow, task: int) -> Columns:
+    """Return the row in the order of ``PLAIN_COLUMNS``, ``task`` being its number in ``tasks``."""
+    assert row.outcome is not None
+    return (
+        row.run,
+        row.seq,
+        row.id,
+        row.parent,
+        task,
+        KIND_NUMBERS[row.kind],
+        PHASE_NUMBERS[row.phase],
+        row.created,
+        row.started,
+        row.ended,
+        row.attempts,
+        row.worker,
+        row.inputs,
+        row.outcome.value,
     )
 
 

@@ -24,6 +24,7 @@ from perdure._journal.rows import (
     ACTION_COLUMNS,
     ATTEMPT_COLUMNS,
     EVENT_COLUMNS,
+    PLAIN_COLUMNS,
     RUN_COLUMNS,
     Columns,
     decode_action,
@@ -32,7 +33,9 @@ from perdure._journal.rows import (
     encode_attempt,
     encode_event,
     encode_outcome,
+    encode_plain,
     encode_run,
+    is_plain,
 )
 from perdure._journal.schema import identity, open_journal
 from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
@@ -196,6 +199,7 @@ class SqliteJournal:
 
     def _write(self, db: sqlite3.Connection, rows: Sequence[Row], stale: frozenset[int]) -> None:
         """Write table by table: only rows of the same table depend on each other's order."""
+        plain: list[Columns] = []
         inserts: list[Columns] = []
         replacements: list[Columns] = []
         attempts: list[Columns] = []
@@ -206,7 +210,12 @@ class SqliteJournal:
             match row:
                 case ActionRow():
                     task = self._tasks.get((row.task, row.code)) or self._intern(row.task, row.code)
-                    (inserts if row.fresh else replacements).append(encode_action(row, task))
+                    if not row.fresh:
+                        replacements.append(encode_action(row, task))
+                    elif is_plain(row):
+                        plain.append(encode_plain(row, task))
+                    else:
+                        inserts.append(encode_action(row, task))
                 case AttemptRow():
                     attempts.append(encode_attempt(row))
                 case EventRow():
@@ -215,6 +224,7 @@ class SqliteJournal:
                     _end(db, row)
                 case _:
                     assert_never(row)
+        _insert(db, f"INSERT INTO actions ({PLAIN_COLUMNS})", plain)
         _insert(db, f"INSERT INTO actions ({ACTION_COLUMNS})", inserts)
         _insert(db, f"REPLACE INTO actions ({ACTION_COLUMNS})", replacements)
         _insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)

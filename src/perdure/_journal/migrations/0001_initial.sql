@@ -46,10 +46,10 @@ CREATE TABLE actions (
     started REAL,
     ended REAL,
     attempts INTEGER NOT NULL,      -- charged to the retry budget
-    losses INTEGER NOT NULL,        -- lost to no fault of the action
+    losses INTEGER NOT NULL DEFAULT 0,  -- lost to no fault of the action
     worker INTEGER NOT NULL,        -- of the last attempt, 0 if none
     wake_at REAL,
-    label TEXT NOT NULL,            -- display group, or ''
+    label TEXT NOT NULL DEFAULT '',            -- display group, or ''
     error TEXT,                     -- first line of the failure
     log BLOB,                       -- msgpack: ranges of the worker's log
     blobs BLOB,                     -- msgpack: digests that inputs and outcome refer to
