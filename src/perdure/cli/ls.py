@@ -33,6 +33,9 @@ def ls(phase: str | None, task: str | None, limit: int, as_json: bool) -> None:
         click.echo(f"no {'such ' if filtered else ''}runs in {link.config().home}", err=True)
         return
     table = render.grid("NAME", "PHASE", "TASK", "STARTED", ">TOOK", "", header=True)
+    remark = table.columns[-1]  # gets what the others leave, and one line
+    remark.no_wrap, remark.overflow, remark.ratio = True, "ellipsis", 1
+    table.expand = True
     for row in rows:
         table.add_row(
             row.name,
@@ -57,5 +60,5 @@ def _remark(row: "RunSummary") -> str:
     if row.phase is Phase.INTERRUPTED:
         return f"perdure resume {row.name}"
     if row.error:
-        return row.error if len(row.error) <= 60 else row.error[:57] + "..."
+        return row.error.partition("\n")[0]
     return f"rerun of {row.parent}" if row.parent else ""

@@ -10,7 +10,7 @@ from perdure._core.records import RunRow
 from perdure.cli import exits, render
 
 if TYPE_CHECKING:
-    from rich.text import Text
+    from rich.console import RenderableType
 
     from perdure._core.model import Failure, Outcome
     from perdure._views.model import ActionSummary, RunSummary
@@ -120,7 +120,7 @@ def _conclude_in_words(row: RunRow) -> None:
     took = "" if row.ended is None else f" after {render.duration(row.ended - row.created)}"
     head = render.glyph(row.phase).append(f" {row.name}", style="bold")
     head.append(f" {row.phase.value}{took}", style="default")
-    lines = [head]
+    lines: list[RenderableType] = [head]
     # With its traceback an error is told already: here its headline is enough.
     lines += outcome_lines(row.outcome, brief=bool(failure and failure.traceback))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
@@ -131,7 +131,7 @@ def _conclude_in_words(row: RunRow) -> None:
 
 def outcome_lines(
     outcome: "Outcome | None", limit: int = 400, *, brief: bool = False
-) -> "list[Text]":
+) -> "list[RenderableType]":
     """Return the lines that tell a result or an error; none while there is no outcome."""
     if outcome is None:
         return []
@@ -152,8 +152,13 @@ def error_line(failure: "Failure") -> str:
     return f"{kind}: {failure.message}" if failure.message else kind
 
 
-def labelled(label: str, text: str) -> "Text":
-    """Return a line of a report: a dim label, then text."""
+def labelled(label: str, text: str) -> "RenderableType":
+    """Return a line of a report: a dim label, then text, which stays beside it if it is long."""
+    from rich.table import Table
     from rich.text import Text
 
-    return Text.assemble("  ", (f"{label:<12}", "bright_black"), text)
+    line = Table.grid()
+    line.add_column(width=max(14, len(label) + 3), no_wrap=True)
+    line.add_column(overflow="fold")
+    line.add_row(Text(f"  {label}", "bright_black"), Text(text))
+    return line
