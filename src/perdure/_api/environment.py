@@ -97,9 +97,8 @@ class TaskEnvironment:
         given = {option: value for option, value in options.items() if value is not None}
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
-            short = given.get("short_name") or getattr(function, "__name__", "task")
             settings = Settings().changed(self._options).changed(given)
-            task = Task(function, self, f"{self.name}.{short}", settings)
+            task = Task(function, self, settings)
             self._refuse_another(task)
             self.tasks[task.name] = task
             return task

@@ -219,6 +219,15 @@ class Timeout:
         )
 
 
+_HINTS = {
+    "image": "leave it out: tasks run in this interpreter, with what is installed here",
+    "secrets": "leave it out: tasks see the environment variables of this process",
+    "reusable": "leave it out: worker processes are reused in any case",
+    "report": "return the report, or write it to a file",
+    "checkpoint": "let traces or child tasks record progress",
+    "triggers": "start runs when they are due: python script.py, or perdure run script.py",
+}
+
 NOT_BUILT = frozenset({
     "image", "secrets", "reusable", "queue", "plugin_config", "report", "pod_template",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
@@ -240,7 +249,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     for option, value in options.items():
         if option in NOT_BUILT:
             if value and (option, value) != ("image", "auto"):
-                raise refuse(option)
+                raise refuse(option, hint=_HINTS.get(option, "leave it out"))
         elif option not in TASK_OPTIONS:
             close = get_close_matches(option, TASK_OPTIONS, 1)
             hint = f"did you mean {close[0]}?" if close else f"options: {sorted(TASK_OPTIONS)}"

@@ -54,6 +54,7 @@ class Settings:
     retries: RetryStrategy = field(default_factory=RetryStrategy)
     timeout: Timeout = field(default_factory=Timeout)
     env_vars: tuple[tuple[str, str], ...] = ()
+    short_name: str = ""
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -64,6 +65,7 @@ class Settings:
             tuple(sorted((options["env_vars"] or {}).items()))
             if "env_vars" in options
             else self.env_vars,
+            options["short_name"] or "" if "short_name" in options else self.short_name,
         )
 
 
@@ -71,7 +73,7 @@ class Task(Generic[P, R]):
     """A function with execution settings, made by ``TaskEnvironment.task``.
 
     Attributes:
-        name: Full name, ``<environment>.<function>``.
+        name: Full name, ``<environment>.<function>``, under which its calls are recorded.
         env: The environment it belongs to.
         function: The plain function.
         settings: How it is executed.
@@ -79,8 +81,9 @@ class Task(Generic[P, R]):
     """
 
     def __init__(
-        self, function: Callable[P, R], env: "TaskEnvironment", name: str, settings: Settings
+        self, function: Callable[P, R], env: "TaskEnvironment", settings: Settings
     ) -> None:
+        name = f"{env.name}.{settings.short_name or _short_name(function)}"
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise ConfigurationError(
                 f"task {name} is a generator",
@@ -222,6 +225,7 @@ class Task(Generic[P, R]):
         view: Task[P, R] = object.__new__(type(self))
         view.__dict__.update(self.__dict__)
         view.settings = settings
+        view.name = f"{self.env.name}.{settings.short_name or _short_name(self.function)}"
         view._spec = None  # of the same class
         return view
 
@@ -248,6 +252,10 @@ class Task(Generic[P, R]):
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again; compiled checks do not pickle.
         return self.__dict__ | {"_spec": None, "_binder": None}
+
+
+def _short_name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__name__", "task")
 
 
 def _restore(module: str, qualname: str, settings: Settings | None) -> Task[..., Any]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from perdure._serde.encode import Writer
 
 _warned: set[str] = set()
-_REPRODUCIBLE = frozenset({"re.Pattern"})
+_REPRODUCIBLE = frozenset({"re.Pattern", "perdure._api.task.Task"})
 
 
 def encode_pickle(writer: "Writer", value: object, *, warn: bool = True) -> Ext:

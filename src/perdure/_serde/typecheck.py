@@ -137,7 +137,7 @@ def _build(annotation: object) -> Check:
         return _anything(name_of(annotation))
     if target in _SCALARS:
         return _SCALARS[target]
-    if typing.is_typeddict(target):
+    if _is_typeddict(target):
         return _typed_dict(target)
     if getattr(target, "_is_protocol", False) and not getattr(
         target, "_is_runtime_protocol", False
@@ -244,6 +244,13 @@ def _literal(annotation: object, args: tuple[Any, ...]) -> Check:
         raise Mismatch(name, value)
 
     return Check(name, (), check)
+
+
+def _is_typeddict(cls: type) -> bool:
+    # Pydantic asks for those of typing_extensions, which typing does not know.
+    return typing.is_typeddict(cls) or (
+        type(cls).__module__ == "typing_extensions" and hasattr(cls, "__required_keys__")
+    )
 
 
 def _typed_dict(cls: Any) -> Check:
