@@ -246,6 +246,8 @@ class AsyncExecutor(Session):
             del self.attempts[attempt.handle]
         if not self.attempts:
             self.surroundings.restore()
+        if attempt.calls or attempt.steps:
+            attempt.abandon()
         self._pace.ended(attempt.task_number, seconds)
         self._posted_result()
         self._pump()

@@ -19,6 +19,7 @@ from perdure._api.future import Future, ThreadFuture, make_future
 from perdure._api.grouping import current_group
 from perdure._api.occurrence import Occurrences
 from perdure._api.task import Task, closed
+from perdure._core import failures
 from perdure._core.ids import action_id
 from perdure._core.model import Failure, LogSpan, TaskSpec
 from perdure._serde import Encoded
@@ -139,6 +140,14 @@ class Attempt:
             Done(self.handle, value, failure, seconds, self._started_at, log, blobs, unfinished)
         )
         return seconds
+
+    def abandon(self) -> None:
+        """Settle what nobody answers any more: a thread left behind would wait for it for ever."""
+        left = [*self.calls.values(), *self.steps.values()]
+        self.calls.clear()
+        self.steps.clear()
+        for future in left:
+            future.settle(None, failures.cancelled("the action that made this call has ended"))
 
     def _tell_leftovers(self, succeeded: bool) -> None:
         # A parent that fails leaves children behind as a matter of course.

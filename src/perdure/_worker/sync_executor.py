@@ -268,6 +268,8 @@ class SyncExecutor(Session):
                 or len(self.messages) >= FLUSH_MESSAGES
                 or time.perf_counter() - self._gathered_since > FLUSH_SECONDS
             )
+        if attempt.calls or attempt.steps:
+            attempt.abandon()
         self._pace.ended(attempt.task_number, seconds)
         if full:
             self.flush()

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,42 +56,40 @@ class HugeError(Exception):
     pass
 
 
+class ChainedError(Exception):
+    """Is its own cause."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.__cause__ = self
+
+
+def local_error() -> Exception:
+    class LocalError(Exception):
+        pass
+
+    return LocalError("made in a function")
+
+
+MAKERS: dict[str, Callable[[], BaseException]] = {
+    "needs_two": lambda: NeedsTwoError("one", "two"),
+    "mute": lambda: MuteError("quiet"),
+    "unreducible": lambda: UnreducibleError("kept as it is"),
+    "loaded": lambda: LoadedError("with a lock"),
+    "once": lambda: RefusesToBeRebuiltError("the first time"),
+    "huge": lambda: HugeError("x" * 3_000_000),
+    "group": lambda: ExceptionGroup("several", [ValueError("a"), LoadedError("b")]),
+    "local": local_error,
+    "chained": lambda: ChainedError("for ever"),
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "generator_exit": GeneratorExit,
+    "cancelled": asyncio.CancelledError,
+}
+
+
 def make(kind: str) -> BaseException:
-    if kind == "needs_two":
-        return NeedsTwoError("one", "two")
-    if kind == "mute":
-        return MuteError("quiet")
-    if kind == "unreducible":
-        return UnreducibleError("kept as it is")
-    if kind == "loaded":
-        return LoadedError("with a lock")
-    if kind == "once":
-        return RefusesToBeRebuiltError("the first time")
-    if kind == "huge":
-        return HugeError("x" * 3_000_000)
-    if kind == "group":
-        return ExceptionGroup("several", [ValueError("a"), LoadedError("b")])
-    if kind == "exit":
-        return SystemExit(3)
-    if kind == "interrupt":
-        return KeyboardInterrupt()
-    if kind == "generator_exit":
-        return GeneratorExit()
-    if kind == "cancelled":
-        return asyncio.CancelledError()
-    if kind == "stop":
-        return StopIteration(5)
-    if kind == "local":
-
-        class LocalError(Exception):
-            pass
-
-        return LocalError("made in a function")
-    if kind == "chained":
-        error = ValueError("outer")
-        error.__cause__ = error
-        return error
-    raise AssertionError(kind)
+    return MAKERS[kind]()
 
 
 @env.task
@@ -140,15 +138,15 @@ def returns_text() -> int:
 
 
 @env.task
-def returns_module() -> Any:
-    return sys
-
-
-@env.task
 def returns_cycle() -> Any:
     cycle: list[Any] = []
     cycle.append(cycle)
     return cycle
+
+
+@env.task
+def uses_checkpoint() -> None:
+    perdure.ctx().checkpoint.save(b"")
 
 
 @env.task
@@ -167,11 +165,6 @@ def passes_lock() -> int:
 @env.task
 def identity(value: Any) -> Any:
     return value
-
-
-@env.task
-def size(value: bytes) -> int:
-    return len(value)
 
 
 @env.task
@@ -207,8 +200,18 @@ def calls_wrongly(how: str) -> int:
 
 
 @env.task
-def recurses(n: int) -> int:
-    return recurses(n + 1)
+def leaves_a_thread_that_waits(gate: Path, mark: Path) -> int:
+    """The call is still open when the thread's action, and with it the run, has ended."""
+    future = hold.submit(gate)
+
+    def wait() -> None:
+        try:
+            future.result()
+        except BaseException as error:
+            mark.write_text(f"{type(error).__name__}: {error}")
+
+    threading.Thread(target=wait, daemon=True).start()
+    return 1
 
 
 @env.task
@@ -217,8 +220,8 @@ def recurses_in_python(n: int) -> int:
 
 
 @env.task
-async def fans_out_for_ever(n: int) -> int:
-    return sum(await asyncio.gather(*(fans_out_for_ever(n + i + 1) for i in range(1))))
+async def recurses(n: int) -> int:
+    return await recurses(n + 1)
 
 
 @env.task(resources=perdure.Resources(cpu=100_000))
@@ -226,20 +229,10 @@ def needs_a_cluster() -> int:
     return 1
 
 
-@env.task(resources=perdure.Resources(gpu=64))
-def needs_gpus() -> int:
-    return 1
-
-
-@env.task(resources=perdure.Resources(memory="900Ti"))
-def needs_memory() -> int:
-    return 1
-
-
 @env.task
 def calls_infeasible() -> str:
     try:
-        needs_gpus()
+        needs_a_cluster()
     except perdure.errors.InfeasibleError as error:
         return str(error)
     return ""
@@ -272,7 +265,7 @@ def replaces_stdout() -> str:
 @env.task
 def changes_folder(folder: str) -> str:
     os.chdir(folder)
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 @env.task
@@ -285,7 +278,7 @@ def removes_own_folder(folder: Path) -> str:
 
 @env.task
 def where() -> str:
-    return os.getcwd()
+    return str(Path.cwd())
 
 
 @env.task
@@ -303,19 +296,6 @@ def leaves_threads() -> int:
 @env.task
 def leaves_a_thread_that_holds_on() -> int:
     threading.Thread(target=time.sleep, args=(3600,), daemon=False).start()
-    return 1
-
-
-@env.task
-def leaves_a_thread_that_calls(mark: Path) -> int:
-    def late() -> None:
-        time.sleep(0.05)
-        try:
-            twice(4)
-        except BaseException as error:
-            mark.write_text(f"{type(error).__name__}: {error}")
-
-    threading.Thread(target=late, daemon=True).start()
     return 1
 
 
@@ -364,25 +344,6 @@ async def exits_at_once_async(code: int) -> int:
 
 
 @env.task
-def exhausts_descriptors() -> int:
-    held = []
-    try:
-        while True:
-            held.append(os.open("/dev/null", os.O_RDONLY))
-    except OSError:
-        return twice(len(held)) * 0
-
-
-@env.task
-def ignores_signals(mark: Path) -> int:
-    import signal
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
-    return 1
-
-
-@env.task
 def prints_bytes() -> int:
     os.write(1, b"\xff\xfe\x00 not text\n")
     print("\udcff surrogate")
@@ -390,47 +351,9 @@ def prints_bytes() -> int:
 
 
 @env.task
-def clears_environment() -> int:
-    os.environ.clear()
-    return 1
-
-
-@env.task
-def lowers_recursion_limit() -> int:
-    sys.setrecursionlimit(60)
-    return 1
-
-
-@env.task
 async def stops_the_loop() -> int:
     asyncio.get_running_loop().stop()
     return 1
-
-
-@env.task
-async def closes_the_loop() -> int:
-    asyncio.get_running_loop().close()
-    return 1
-
-
-@env.task
-async def leaves_asyncio_tasks() -> int:
-    async def late() -> None:
-        await asyncio.sleep(0.02)
-        await twice.aio(3)
-
-    asyncio.ensure_future(late())  # noqa: RUF006
-    return 1
-
-
-@env.task
-async def swallows_cancellation(mark: Path) -> int:
-    mark.write_text("here")
-    while True:
-        try:
-            await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            continue
 
 
 # --- two of one name, odd names -------------------------------------------------------------------
@@ -449,3 +372,41 @@ def not_a_task(x: int) -> int:
 
 def items() -> Iterator[int]:
     yield 1
+
+
+# --- storage --------------------------------------------------------------------------------------
+
+
+@env.task
+def total(n: int = 3) -> int:
+    return sum(perdure.map(twice, range(n)))
+
+
+@env.task
+def random_bytes(size: int, salt: int) -> bytes:
+    return os.urandom(size)
+
+
+@env.task
+def fill(count: int, size: int) -> int:
+    """Values too large for the journal fill the blobs, small ones the journal."""
+    found = perdure.map(random_bytes, [size] * count, range(count))
+    return sum(len(value) for value in found)
+
+
+@env.task
+def pass_on(size: int) -> bytes:
+    return random_bytes(size, 0)  # type: ignore[no-any-return]
+
+
+@env.task
+def hold(gate: Path) -> int:
+    while not gate.exists():
+        time.sleep(0.005)
+    return twice(1)
+
+
+@env.task
+def says(text: str) -> str:
+    print(text, flush=True)
+    return text
