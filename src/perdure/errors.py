@@ -206,6 +206,9 @@ class NonRecoverableError(PerdureError):
 
     code = "non_recoverable"
 
+    def __str__(self) -> str:
+        return self.message  # users' words: they find what they put there, wherever it is caught
+
 
 class ReplayDivergedError(PerdureError):
     """A replayed parent did not call children that are recorded for it."""

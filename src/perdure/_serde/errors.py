@@ -82,9 +82,7 @@ def load_error(
         task: Likewise, name of the task.
     """
     error = _load(failure, blobs)
-    if isinstance(error, errors.NonRecoverableError):
-        pass  # users raise it, and find in it what they put there
-    elif isinstance(error, errors.PerdureError):
+    if isinstance(error, errors.PerdureError):
         error.run = error.run or run
         error.action = error.action or action
         error.task = error.task or task
