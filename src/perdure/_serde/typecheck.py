@@ -323,6 +323,7 @@ _SCALARS: dict[type, Check] = {
     int: Check("int", (int, bool), _to_int),
     float: Check("float", (float,), _to_float),
     complex: Check("complex", (complex,), _to_complex),
+    memoryview: Check("memoryview", (memoryview, bytes)),  # views arrive as bytes
 }
 
 
