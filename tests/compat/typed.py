@@ -152,8 +152,8 @@ CASES: dict[str, tuple[Any, Any]] = {
     "frozenset": (frozenset[str], frozenset({"a"})),
     "sequence": (Sequence[int], (1, 2)),
     "mapping": (Mapping[str, int], {"a": 1}),
-    "optional": (Optional[int], None),
-    "union": (Union[int, str], "a"),
+    "optional": (Optional[int], None),  # noqa: UP045  # people write it
+    "union": (Union[int, str], "a"),  # noqa: UP007
     "new_union": (int | list[str] | None, ["a"]),
     "literal": (Literal["a", 1, Colour.RED], Colour.RED),
     "any": (Any, {"a": [1, (2,)]}),
@@ -272,7 +272,11 @@ def all_kinds(a: int, /, b: float = 2, *rest: str, c: Point = Point(1), **more: 
 
 
 @env.task
-def defaults(a: Config = CASES["dataclass"][1], b: int = None, c: Colour = Colour.RED) -> list:
+def defaults(
+    a: Config = CASES["dataclass"][1],
+    b: int = None,  # noqa: RUF013  # people write it
+    c: Colour = Colour.RED,
+) -> list:
     return [a, b, c]
 
 
