@@ -61,5 +61,5 @@ def _translate(error: sqlite3.Error, path: Path) -> StorageError:
         )
     return StorageError(
         f"the journal {path} failed: {error}; nothing was written",
-        hint="perdure doctor tells more about the disk and the journal",
+        hint="perdure doctor tells more about the disk and the journal; then resume the run",
     )
