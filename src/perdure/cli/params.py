@@ -4,6 +4,7 @@ import enum
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import PurePath
 from typing import Any, get_type_hints
 
 import click
@@ -111,6 +112,8 @@ def _option(parameter: inspect.Parameter, hint: object, text: str, optional: boo
 
 def _shown(default: object) -> str:
     text = default.name if isinstance(default, enum.Enum) else repr(default)
+    if isinstance(default, PurePath):
+        text = str(default)  # as it would be typed
     return text if len(text) <= 60 else text[:57] + "..."
 
 
