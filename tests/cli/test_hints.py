@@ -119,3 +119,16 @@ def test_pydantic_models_are_built_and_their_complaints_shown():
 )
 def test_only_plain_booleans_are_flags(hint, flag):
     assert is_flag(hint) is flag
+
+
+@pytest.mark.parametrize(
+    ("hint", "text", "complaint"),
+    [
+        (Settings, '{"rate": 1, "layer": [3]}', r"no 'layer' - at `\$`; it has rate, layers"),
+        (list[Settings], '[{"rate": 1}, {"rate": 1, "x": 2}]', r"no 'x' - at `\$\[1\]`"),
+        (dict[str, Settings], '{"a": {"rate": 1, "x": 2}}', r"no 'x' - at `\$\.a`"),
+    ],
+)
+def test_misspelt_names_in_json_are_not_ignored(hint, text, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        reader(hint).parse(text)

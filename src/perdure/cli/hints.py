@@ -4,6 +4,7 @@ Scalars are read as people write them; everything compound is JSON, or ``@file``
 The values are checked once more, like those of any call, when they are bound to the task.
 """
 
+import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -148,11 +149,32 @@ def _converted(kind: type, example: str) -> Parse:
 def _structured(text: str, hint: Any) -> object:
     value = _json(text)
     try:
-        return msgspec.convert(value, hint, str_keys=True, dec_hook=_build)
+        made = msgspec.convert(value, hint, str_keys=True, dec_hook=_build)
     except msgspec.ValidationError as problem:
         raise ValueError(f"{problem}") from None
     except TypeError as problem:
         raise ValueError(f"a value of this type cannot be given as text ({problem})") from None
+    _refuse_unknown(value, made, "$")
+    return made
+
+
+def _refuse_unknown(given: object, made: object, path: str) -> None:
+    """Refuse names that a dataclass does not have: a misspelt option must not be ignored."""
+    if isinstance(given, dict) and dataclasses.is_dataclass(made):
+        fields = [field.name for field in dataclasses.fields(made)]
+        for name, part in given.items():
+            if name not in fields:
+                kind = type(made).__name__
+                raise ValueError(
+                    f"{kind} has no {name!r} - at `{path}`; it has {', '.join(fields)}"
+                )
+            _refuse_unknown(part, getattr(made, name), f"{path}.{name}")
+    elif isinstance(given, dict) and isinstance(made, dict):
+        for (name, part), value in zip(given.items(), made.values(), strict=False):
+            _refuse_unknown(part, value, f"{path}.{name}")
+    elif isinstance(given, list) and isinstance(made, list | tuple):
+        for index, (part, value) in enumerate(zip(given, made, strict=False)):
+            _refuse_unknown(part, value, f"{path}[{index}]")
 
 
 def _build(cls: type, value: object) -> object:
