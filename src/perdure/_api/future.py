@@ -37,10 +37,12 @@ class Future(_serde.Deferred, Generic[T]):
         action_id: Id of the action.
         task: Full name of its task, or name of the step.
         absent: A looked-up step has no recorded outcome.
+        passed_on: It was an argument of a call, which fails if this fails.
     """
 
     task: str
     absent: bool = False
+    passed_on: bool = False
     _scope: Scope
     _encoded: bytes | None = None
     _failure: Failure | None = None

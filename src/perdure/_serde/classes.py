@@ -6,6 +6,7 @@ its name, which alone counts for digests.
 """
 
 import importlib
+import sys
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 
 def type_name(cls: type) -> str:
-    """Return the name of a class for people, without ``builtins.``."""
+    """Return the name of a class for people: where they import it from, no ``builtins.``."""
     module = canonical(cls.__module__)
+    package = module.partition(".")[0]
+    if vars(sys.modules.get(package, object)).get(cls.__qualname__) is cls:
+        module = package  # pathlib.Path, not pathlib._local.Path
     return cls.__qualname__ if module in ("builtins", MAIN) else f"{module}.{cls.__qualname__}"
 
 

@@ -188,6 +188,7 @@ class Attempt:
             future = make_future(self, action, spec.name)
             number = session.number(spec)
             self.calls[action] = future
+            self._pass_on(inputs.needs)
             session.messages.append(
                 Call(
                     self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
@@ -197,6 +198,14 @@ class Attempt:
             session.opened(self, future)
         session.posted()
         return future
+
+    def _pass_on(self, needs: tuple[bytes, ...]) -> None:
+        """Futures are arguments of a call: whoever looks at its failure looks at theirs."""
+        for need in needs:
+            if need in self.calls:
+                self.calls[need].passed_on = True
+            else:
+                self._failed.pop(need, None)
 
     def sleep(self, action: bytes, seconds: float) -> Future[None]:
         """Ask for a durable sleep."""
@@ -262,7 +271,7 @@ class Attempt:
         future = self.calls.pop(action, None)
         if future is None:
             return self.steps.pop(action, None)
-        if has_failed:
+        if has_failed and not future.passed_on:
             self._failed[action] = future.task
         self._session.closed(self, future)
         return future
