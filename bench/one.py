@@ -1,4 +1,4 @@
-"""Runs one workload in a fresh home and prints its figures as JSON: ``python bench/one.py NAME``."""
+"""Runs one workload in a fresh home and prints its figures as JSON: ``python bench/one.py``."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def main(name: str) -> None:
         from perdure import _embedded
 
         _embedded.runtime().shutdown()
-        figures["journal_mb"] = (Path(home) / "journal.db").stat().st_size / 1e6
+        figures["journal_mb"] = sum(p.stat().st_size for p in Path(home).glob("journal.db*")) / 1e6
     print(json.dumps({"workload": name, **{k: round(v, 3) for k, v in figures.items()}}))
 
 

@@ -153,9 +153,7 @@ class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
 class Engine(Protocol):
     """Places worker processes and reports their deaths. Called from the controller's loop only."""
 
-    async def start(
-        self, address: str, token: str, on_exit: Callable[[WorkerExit], None]
-    ) -> None:
+    async def start(self, address: str, token: str, on_exit: Callable[[WorkerExit], None]) -> None:
         """Get ready to place workers that dial ``address``; ``on_exit`` is called on the loop."""
 
     def spawn(self, request: WorkerRequest) -> None:
