@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -126,9 +127,8 @@ def test_a_wrong_result_is_told_with_its_place(runtime: Runtime) -> None:
     says_where(error, "hostile.returns_text")
 
 
-@pytest.mark.parametrize("depth", [1_000, 100_000])
-def test_a_value_nested_too_deeply_is_an_error_and_no_crash(runtime: Runtime, depth: int) -> None:
-    error = fails(h.returns_deep, depth)
+def test_a_value_nested_too_deeply_is_an_error_and_no_crash(runtime: Runtime) -> None:
+    error = fails(h.returns_deep, 100_000)
     assert "nested too deeply" in error.message
 
 
@@ -447,6 +447,6 @@ def test_a_script_whose_task_exits_does_not_end_well_by_accident(outside: Outsid
 def test_after_all_this_the_journals_are_whole(runtime: Runtime, outside: Outside) -> None:
     assert outcome(h.twice, 21) == 42
     for home in (runtime.config.home, outside.home):
-        with sqlite3.connect(home / "journal.db") as db:
+        with closing(sqlite3.connect(home / "journal.db")) as db:
             assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     assert "result" in outside.cli("run", "tasks.py", "one", "--x", "1", code=0)

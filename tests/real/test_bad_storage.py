@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ class Home:
         return self("run", str(PROGRAM), task, *map(str, arguments), code=code)
 
     def is_whole(self) -> bool:
-        with sqlite3.connect(self.journal) as db:
+        with closing(sqlite3.connect(self.journal)) as db:
             found: list[tuple[str]] = db.execute("PRAGMA integrity_check").fetchall()
         return found == [("ok",)]
 
@@ -133,19 +134,19 @@ def test_a_wrong_durability_is_told_with_what_is_right(home: Home) -> None:
 
 
 def garbage(journal: Path) -> None:
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     journal.write_bytes(os.urandom(50_000))
 
 
 def truncated(journal: Path) -> None:
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     os.truncate(journal, 9_000)
 
 
 def newer(journal: Path) -> None:
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db:
         db.execute("PRAGMA user_version = 99")
 
 
@@ -153,7 +154,7 @@ def foreign(journal: Path) -> None:
     journal.unlink()
     for left in journal.parent.glob("journal.db-*"):
         left.unlink()
-    with sqlite3.connect(journal) as db:
+    with closing(sqlite3.connect(journal)) as db:
         db.execute("CREATE TABLE theirs (x)")
 
 

@@ -43,6 +43,8 @@ class ReadConnections:
         opened, db = getattr(self._local, "opened", (None, None))
         if opened == owner:
             return db
+        if opened is not None and opened[0] == owner[0]:
+            self._drop(db)
         if owner[1] is None:
             return None
         db = self._open()
@@ -51,6 +53,13 @@ class ReadConnections:
             with self._lock:
                 self._opened.append(self._local.opened)
         return db
+
+    def _drop(self, db: sqlite3.Connection) -> None:
+        """Close this thread's connection: what it reads is no longer the journal."""
+        db.close()
+        self._local.opened = (None, None)
+        with self._lock:
+            self._opened = [each for each in self._opened if each[1] is not db]
 
     def _open(self) -> sqlite3.Connection | None:
         db = sqlite3.connect(
