@@ -43,7 +43,7 @@ class ReadConnections:
         opened, db = getattr(self._local, "opened", (None, None))
         if opened == owner:
             return db
-        if opened is not None and opened[0] == owner[0]:
+        if opened and db and opened[0] == owner[0]:
             self._drop(db)
         if owner[1] is None:
             return None
