@@ -267,6 +267,9 @@ class Controller:
             if any(need not in self.outcomes for need in action.needs):
                 held.append(action)
                 continue
+            if failed := [f for need in action.needs if (f := self.outcomes[need][1])]:
+                self._settle(action.id, None, failed[0])
+                continue
             worker = self._place(action.spec.is_async)
             batches.setdefault(worker, []).extend(self._assign(worker, action))
         self.waiting.extend(held)

@@ -173,6 +173,11 @@ def test_children_left_behind_are_cancelled_and_named(controller):
     assert "w.slow" in event.text
 
 
+def test_a_failure_that_was_an_argument_is_looked_at_with_the_call_it_failed(controller):
+    assert controller.run(w.hands_on_a_failure) == "KeyError('gone')"
+    assert controller.count(m.Event) == 0
+
+
 def test_a_failure_nobody_looked_at_is_reported(controller):
     assert controller.run(w.ignores_failure) == "ignored"
     event = next(message for message in controller.told if isinstance(message, m.Event))

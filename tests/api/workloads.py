@@ -115,6 +115,18 @@ async def fails_async(kind: str) -> None:
 
 
 @env.task
+async def hands_on_a_failure() -> str:
+    early = fails_async("gone")
+    await asyncio.wait([early])
+    for future in (early, fails_async("gone")):
+        try:
+            await double.aio(future)
+        except KeyError as error:
+            said = repr(error)
+    return said
+
+
+@env.task
 async def subtask_exits() -> None:
     async def leave() -> None:
         raise SystemExit(4)

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import contextvars
 import functools
 import itertools
 import threading
@@ -359,6 +360,21 @@ def see() -> dict[str, str]:
 @env.task
 async def see_deep() -> dict[str, str]:
     return await see.aio()
+
+
+marker: contextvars.ContextVar[str] = contextvars.ContextVar("marker", default="")
+
+
+@env.task
+async def mark(x: int) -> str:
+    found = marker.get()
+    marker.set(f"set by {x}")
+    return found
+
+
+@env.task
+async def marking() -> list[str]:
+    return await asyncio.gather(*(mark(k) for k in range(50)))
 
 
 # --- where tasks are ------------------------------------------------------------------------------

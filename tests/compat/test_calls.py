@@ -80,6 +80,10 @@ def test_custom_context_is_for_the_calls_in_its_block_and_below():
     assert handle.result(60) == [one, both, both, {"a": "0", "z": "9"}]
 
 
+def test_context_variables_of_a_task_do_not_leak_into_others():
+    assert set(run(calls.marking)) == {""}
+
+
 def test_tasks_wherever_they_are_defined():
     refused = "task calls.method is a method"
     assert run(calls.places) == [2, refused, 101, 101, "none", "other", True, 5, 4, 6, 11]
