@@ -19,11 +19,13 @@ def talk(lines: int) -> None:
 
 if __name__ == "__main__":
     perdure.run(talk, lines=3).result()
+    print("the end")
 """
 
 
 @pytest.mark.parametrize(
-    ("setting", "shown"), [("1", "line 0\nline 1\nline 2\nno end\n"), ("0", "")]
+    ("setting", "shown"),
+    [("1", "line 0\nline 1\nline 2\nthe end\nno end\n"), ("0", "the end\n")],
 )
 def test_prints_of_tasks_are_shown_unless_turned_off(
     tmp_path: Path, setting: str, shown: str

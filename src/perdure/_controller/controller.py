@@ -344,6 +344,7 @@ class Controller:
         driven = self._runs.get(run.key)
         if driven is None or driven.ended.done():
             return
+        self.crew.look()  # what tasks printed comes before what follows the run
         driven.ended.set_result(_ended(driven, outcome))
         driven.finishing = self._in_background(self._finish(run))
 

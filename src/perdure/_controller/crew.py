@@ -126,6 +126,11 @@ class Crew:
         with self._controller.batch():
             self._machine.worker_gone(exit_.worker, judge(exit_))
 
+    def look(self) -> None:
+        """Show what tasks have printed so far."""
+        if self._echo:
+            self._echo.look()
+
     def _listen(self) -> None:
         if self._echo:
             self._echo.look()
