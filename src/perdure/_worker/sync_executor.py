@@ -30,6 +30,7 @@ signal is sent again a moment later.
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
@@ -109,8 +110,12 @@ class SyncExecutor(Session):
                 data = b""
             if not data:
                 die()
-            for body in self._reader.feed(data):
-                self.receive(decode_to_worker(body))
+            try:
+                for body in self._reader.feed(data):
+                    self.receive(decode_to_worker(body))
+            except BaseException:
+                traceback.print_exc()  # into the log; nobody would read the socket any more
+                die()
 
     def posted(self) -> None:
         """Have the flusher send it, unless somebody does before."""
