@@ -283,15 +283,21 @@ def full(tmp_path: Path) -> Iterator[tuple[Home, Callable[[], None]]]:
 
 
 @pytest.mark.parametrize(
-    ("size", "told"), [(700_000, "a blob of 700,00"), (20_000, "journal")], ids=["blob", "row"]
+    ("size", "told"),
+    [
+        # Which write meets the full disk first, the blob's or the journal's, is chance.
+        (700_000, ("a blob of 700,00", "the disk of the journal")),
+        (20_000, ("the disk of the journal",)),
+    ],
+    ids=["blob", "row"],
 )
 def test_a_full_disk_ends_a_run_that_can_be_resumed_with_more_space(
-    full: tuple[Home, Callable[[], None]], size: int, told: str
+    full: tuple[Home, Callable[[], None]], size: int, told: tuple[str, ...]
 ) -> None:
     home, relieve = full
     home.run("total", "--name", "before")
     said = home.run("fill", "--count", 200, "--size", size, "--name", "fills", code=1)
-    assert told in said
+    assert any(each in said for each in told)
     assert "free some space" in said or "perdure doctor" in said
     assert home.is_whole()
     assert "result" in home("show", "before")
