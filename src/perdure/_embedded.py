@@ -14,19 +14,17 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from perdure._blobs.local import LocalBlobs
-from perdure._controller.controller import Controller
-from perdure._controller.presence import contact, is_alive
+from perdure._controller import presence
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure._engines.local import LocalEngine
-from perdure._journal.sqlite import SqliteJournal
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Abort, Answer, Hello
 from perdure.config import Config
 from perdure.errors import RunNotFoundError
 
 if TYPE_CHECKING:
+    from perdure._controller.controller import Controller
     from perdure._views.sqlite import SqliteViews
 
 Result = TypeVar("Result")
@@ -75,11 +73,12 @@ class Runtime:
         self.config = config
         self.pid = os.getpid()
         engine = LocalEngine(config.logs)
-        self.journal = SqliteJournal(config.journal, config.durability)
-        self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
-        echo = _echo if config.echo else None
-        self.controller = Controller(config, self.journal, engine, _warn, echo)
-        engine.prelaunch()
+        engine.prelaunch()  # it boots while the rest is imported and opened
+        try:
+            self.controller = self._assemble(config, engine)
+        except BaseException:
+            engine.abandon()
+            raise
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
         self._loop = asyncio.new_event_loop()
@@ -91,6 +90,16 @@ class Runtime:
             self._end()
             self.controller.presence.close()
             raise
+
+    def _assemble(self, config: Config, engine: LocalEngine) -> "Controller":
+        from perdure._blobs.local import LocalBlobs
+        from perdure._controller.controller import Controller
+        from perdure._journal.sqlite import SqliteJournal
+
+        self.journal = SqliteJournal(config.journal, config.durability)
+        self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
+        echo = _echo if config.echo else None
+        return Controller(config, self.journal, engine, _warn, echo)
 
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -179,7 +188,7 @@ class Runtime:
             row = self.load(name)
             if row.phase.final:
                 return row
-            if not (row.owner and is_alive(self.config.controllers, row.owner)):
+            if not (row.owner and presence.is_alive(self.config.controllers, row.owner)):
                 row.phase = Phase.INTERRUPTED
                 return row
             if deadline is not None and time.monotonic() > deadline:
@@ -197,7 +206,7 @@ class Runtime:
         row = self.load(name)
         if row.phase.final:
             return
-        peer = contact(self.config.controllers, row.owner) if row.owner else None
+        peer = presence.contact(self.config.controllers, row.owner) if row.owner else None
         if peer is not None:
             _ask_to_abort(peer.address, peer.token, name, action)
         else:

@@ -72,6 +72,12 @@ class LocalEngine:
         if self._server is None:
             self._server = _Forkserver()
 
+    def abandon(self) -> None:
+        """Take :meth:`prelaunch` back: the engine will not be started after all."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.abandon()
+
     async def start(self, address: str, token: str, on_exit: Callable[[WorkerExit], None]) -> None:
         """Get ready to place workers that dial ``address``.
 
@@ -256,6 +262,10 @@ class _Forkserver:
             self._said.append(data)
         elif data is not None and self._loop is not None:
             self._loop.remove_reader(self._stderr)
+
+    def abandon(self) -> None:
+        """End a process that has not been attached to anything."""
+        self._close()
 
     def _close(self) -> None:
         """Release everything; idempotent."""
