@@ -124,9 +124,11 @@ class AsyncExecutor(Session):
         self._loop.call_soon(self._pump)
 
     def posted(self) -> None:
-        """Send at the end of this turn of the loop."""
+        """Send at the end of this turn of the loop; a full frame at once, so others can begin."""
         if threading.get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self.flush)
+        elif len(self.messages) >= FRAME_MESSAGES:
+            self._send_now()
         elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self.flush)
