@@ -18,15 +18,13 @@ RUN_COLUMNS = (
     "name, task, phase, owner, epoch, created, ended, parent, python, cwd, error, "
     "inputs_digest, inputs, spec, bundle, context, options, blobs, outcome"
 )
-ACTION_COLUMNS = (
-    "run, seq, id, parent, task, kind, phase, created, started, ended, attempts, losses, worker, "
-    "wake_at, label, error, log, blobs, value_blobs, inputs, value, failure"
-)
 PLAIN_COLUMNS = (
     "run, seq, id, parent, task, kind, phase, created, started, ended, attempts, worker, inputs, "
     "value"
 )
 """Those of an action that nothing happened to but its value: half the work of binding all."""
+
+ACTION_COLUMNS = f"{PLAIN_COLUMNS}, losses, wake_at, label, error, log, blobs, value_blobs, failure"
 
 ATTEMPT_COLUMNS = "run, seq, number, started, ended, worker, error, log, failure"
 EVENT_COLUMNS = "run, seq, at, kind, text"
@@ -131,7 +129,6 @@ def is_plain(row: ActionRow) -> bool:
 
 def encode_plain(row: ActionRow, task: int) -> Columns:
     """Return the row in the order of ``PLAIN_COLUMNS``, ``task`` being its number in ``tasks``."""
-    assert row.outcome is not None
     return (
         row.run,
         row.seq,
@@ -146,52 +143,38 @@ def encode_plain(row: ActionRow, task: int) -> Columns:
         row.attempts,
         row.worker,
         row.inputs,
-        row.outcome.value,
+        None if row.outcome is None else row.outcome.value,
     )
 
 
 def encode_action(row: ActionRow, task: int) -> Columns:
     """Return the row in the order of ``ACTION_COLUMNS``, ``task`` being its number in ``tasks``."""
-    value = failure = error = value_blobs = None
+    failure = error = value_blobs = None
     outcome = row.outcome
     if outcome is not None:
-        value = outcome.value
         if outcome.blobs:
             value_blobs = _encode(outcome.blobs)
         if outcome.failure is not None:
             failure = _encode(outcome.failure)
             error = error_line(outcome.failure)
     return (
-        row.run,
-        row.seq,
-        row.id,
-        row.parent,
-        task,
-        KIND_NUMBERS[row.kind],
-        PHASE_NUMBERS[row.phase],
-        row.created,
-        row.started,
-        row.ended,
-        row.attempts,
+        *encode_plain(row, task),
         row.losses,
-        row.worker,
         row.wake_at,
         row.group,
         error,
         _encode(row.log) if row.log else None,
         _encode(row.blobs) if row.blobs else None,
         value_blobs,
-        row.inputs,
-        value,
         failure,
     )
 
 
 def decode_action(columns: Columns) -> ActionRow:
     """Return the row of ``ACTION_COLUMNS`` followed by the task's name and code."""
-    (run, seq, id_, parent, _task, kind, phase, created, started, ended, attempts) = columns[:11]
-    (losses, worker, wake_at, label, _error, log, blobs, value_blobs) = columns[11:19]
-    inputs, value, failure, name, code = columns[19:]
+    (run, seq, id_, parent, _task, kind, phase, created, started, ended) = columns[:10]
+    (attempts, worker, inputs, value, losses, wake_at, label, _error) = columns[10:18]
+    log, blobs, value_blobs, failure, name, code = columns[18:]
     outcome = None
     if value is not None or failure is not None:
         outcome = Outcome(
