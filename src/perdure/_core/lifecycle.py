@@ -5,7 +5,7 @@ the journal's answer, the user) is the business of ``machine.py``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from perdure._core import failures
 from perdure._core.effects import Effects
@@ -55,7 +55,6 @@ class Ended:
     seconds: float = 0.0
     started: float | None = None
     log: tuple[LogSpan, ...] = ()
-    extra: list[bytes] = field(default_factory=list)
 
 
 class Lifecycle:

@@ -19,7 +19,7 @@ from perdure._core.recall import Recall
 from perdure._core.records import ActionRow
 from perdure._core.rows import row_of
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Task, Worker
+from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Worker
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -164,11 +164,6 @@ class Machine:
                     self.lifecycle.fail(action, failure)
 
     # --- what attempts do -------------------------------------------------------------------------
-
-    def task(self, attempt: int, spec: TaskSpec) -> Task | None:
-        """Return the task of that spec in the attempt's run."""
-        caller = self.scheduler.attempts.get(attempt)
-        return self.scheduler.task(caller.action.run, spec) if caller else None
 
     def call(
         self,
@@ -360,14 +355,11 @@ class Machine:
 
     # --- people's view ----------------------------------------------------------------------------
 
-    def flush(self) -> bool:
-        """Write unfinished actions that are old enough to be looked at; tell if any are left."""
-        left = False
+    def flush(self) -> None:
+        """Write unfinished actions that are old enough to be looked at."""
         for run in self.runs.values():
             self._flush(run.dirty, FLUSH_AGE)
             self._flush(run.backlog, FLUSH_QUEUED_AGE)
-            left = left or bool(run.dirty or run.backlog)
-        return left
 
     def _flush(self, unwritten: dict[bytes, Action], min_age: float) -> None:
         """Write the oldest of these actions that have reached the age."""
