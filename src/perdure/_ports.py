@@ -102,8 +102,12 @@ class Blobs(Protocol):
             StorageError: It cannot be written.
         """
 
-    def get(self, digest: bytes) -> memoryview:
+    def get(self, digest: bytes, *, private: bool = False) -> memoryview:
         """Return the content read-only, memory-mapped where possible.
+
+        Args:
+            digest: As :meth:`put` returned it.
+            private: Whether the view may be written to, seen by nobody else.
 
         Raises:
             BlobMissingError: There is no such blob.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure._blobs import local
 from perdure._blobs.local import LocalBlobs
 from perdure.errors import StorageError
 
@@ -27,9 +28,67 @@ def test_get_maps_the_file_and_nobody_can_write_to_the_file_through_it(tmp_path:
     view = blobs.get(digest)
     assert view.readonly
     assert isinstance(view.obj, mmap.mmap)
-    memoryview(view.obj)[0:1] = b"X"  # a private page at most
+    with pytest.raises(TypeError, match="read-only"):
+        memoryview(view.obj)[0:1] = b"X"
+
+
+def test_a_private_view_may_be_written_to_and_nobody_else_sees_it(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+    view = blobs.get(digest, private=True)
+    view[0:1] = b"C"
+    assert view == b"Content"
     assert blobs.path(digest).read_bytes() == b"content"
-    assert blobs.get(digest) == b"content"
+    assert blobs.get(digest) == blobs.get(digest, private=True) == b"content"
+    assert blobs.put([view]) == blobs.put([b"Content"])
+
+
+def test_what_was_mapped_is_stored_again_without_reading_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = LocalBlobs(tmp_path / "one"), LocalBlobs(tmp_path / "other")
+    digest = one.put([b"content"])
+    view = one.get(digest)
+    monkeypatch.setattr(local, "blake3_of", lambda views: pytest.fail("hashed"))
+    assert one.put([view]) == digest
+    assert other.put([view]) == digest
+    assert other.path(digest).read_bytes() == b"content"
+
+
+def test_a_part_of_what_was_mapped_is_another_blob(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    view = blobs.get(blobs.put([b"content"]))
+    assert blobs.get(blobs.put([view[3:]])) == b"tent"
+    assert blobs.get(blobs.put([view, view])) == b"contentcontent"
+
+
+def test_a_blob_of_many_chunks_is_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+    monkeypatch.setattr(local, "_WRITE_CHUNK", 1000)
+    monkeypatch.setattr(local, "begin_writeback", lambda _, *piece: begun.append(piece))
+    content = os.urandom(2500)
+    blobs = LocalBlobs(tmp_path)
+    assert blobs.get(blobs.put([content[:1500], content[1500:]])) == content
+    assert begun == [(0, 1000), (1500, 1000)]
+    begun.clear()
+    LocalBlobs(tmp_path / "careless", sync=False).put([content])
+    assert begun == []
+
+
+def test_a_blob_that_another_process_stored_is_synced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    LocalBlobs(tmp_path, sync=False).put([b"content"])
+    blobs = LocalBlobs(tmp_path)
+    synced = []
+    sync = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), sync(fd))[1])
+    path = blobs.path(blobs.put([b"content"]))
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+    blobs.put([b"content"])
+    assert len(synced) == 2
 
 
 def test_putting_a_stored_blob_again_does_not_write(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 The file of digest ``abcdef...`` is ``ab/cdef...``. A blob is written to a temporary file in its
 final folder, synced, then renamed: a crash leaves either nothing or the whole blob under its name,
-and two writers of the same content replace each other's identical file. Readers map the file, so
-that all processes of a machine share one copy in the page cache.
+and two writers of the same content replace each other's identical file. Content goes straight from
+the caller's buffer to the file, and readers map the file, so that all processes of a machine share
+one copy in the page cache and none has one of its own.
 """
 
 import contextlib
@@ -13,18 +14,22 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from perdure._blobs.hashing import as_bytes, blake3_of
+from perdure._blobs.writeback import begin_writeback
 from perdure.errors import BlobCorruptError, BlobMissingError, StorageError
 
 _ANEW = "make its value again: perdure rerun RUN --no-recover"
-_REMEMBERED = 10_000  # blobs of which a process knows that they are whole
+_REMEMBERED = 10_000  # blobs of which a process knows that they are whole, or on disk
 _VERIFIED_BYTES = 64 << 20  # takes 10 ms; reading a larger blob in place takes none
 _TEMPORARY = ".tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STALE_SECONDS = 24 * 3600
 _READ_ONLY = 0o444
-_WRITE_CHUNK = 1 << 30  # some kernels refuse single writes of 2 GiB and more
+_WRITE_CHUNK = 16 << 20  # what is handed to the disk while the next is copied
+
+_T = TypeVar("_T")
 
 
 class LocalBlobs:
@@ -40,6 +45,7 @@ class LocalBlobs:
         self._folder = str(folder)
         self._sync = sync
         self._verified: dict[bytes, tuple[int, int, int]] = {}
+        self._synced: dict[bytes, None] = {}
 
     def path(self, digest: bytes) -> Path:
         """Return where the blob is, or would be, stored."""
@@ -48,27 +54,38 @@ class LocalBlobs:
     def put(self, parts: Sequence[bytes | memoryview]) -> bytes:
         """Store the concatenation of ``parts`` if absent; return its 32-byte digest.
 
+        A whole view that :meth:`get` returned is known by its digest, without a look at its bytes.
+
         Raises:
             StorageError: The folder cannot be written.
         """
         views = as_bytes(parts)
-        digest = blake3_of(views)
+        digest = _digest(views)
         path = self._path(digest)
-        if not os.path.exists(path):  # noqa: PTH110 - a Path per call costs more than the check
-            try:
+        try:
+            if not os.path.exists(path):  # noqa: PTH110 - a Path per call costs more than the check
                 self._write(path, views)
-            except OSError as error:
-                raise StorageError(
-                    f"a blob of {sum(map(len, views)):,} bytes cannot be written to {path}: "
-                    f"{error.strerror or error}",
-                    hint="free some space, then resume the run"
-                    if error.errno in _FULL
-                    else f"make {self._folder} writable, or point PERDURE_HOME elsewhere",
-                ) from error
+            elif self._sync and digest not in self._synced:
+                _sync_stored(path)
+        except OSError as error:
+            raise StorageError(
+                f"a blob of {sum(map(len, views)):,} bytes cannot be written to {path}: "
+                f"{error.strerror or error}",
+                hint="free some space, then resume the run"
+                if error.errno in _FULL
+                else f"make {self._folder} writable, or point PERDURE_HOME elsewhere",
+            ) from error
+        if self._sync:
+            _remember(self._synced, digest, None)
         return digest
 
-    def get(self, digest: bytes) -> memoryview:
-        """Return the content as a read-only view of the mapped file.
+    def get(self, digest: bytes, *, private: bool = False) -> memoryview:
+        """Return the content as a view of the mapped file.
+
+        Args:
+            digest: As :meth:`put` returned it.
+            private: Whether the view may be written to: the system then copies the pages that are,
+                and nobody else sees it.
 
         Raises:
             BlobMissingError: There is no such blob.
@@ -81,7 +98,7 @@ class LocalBlobs:
             with open(path, "rb") as file:  # noqa: PTH123 - as above
                 status = os.fstat(file.fileno())
                 # an empty file cannot be mapped
-                view = _map(file.fileno()) if status.st_size else memoryview(b"")
+                view = _map(file.fileno(), digest, private) if status.st_size else memoryview(b"")
         except FileNotFoundError:
             raise BlobMissingError(
                 f"blob {digest.hex()} is not in {self._folder}",
@@ -105,9 +122,7 @@ class LocalBlobs:
                 "were stored",
                 hint=f"restore it from a copy, or delete it and {_ANEW}",
             )
-        if len(self._verified) >= _REMEMBERED:
-            self._verified.clear()
-        self._verified[digest] = state
+        _remember(self._verified, digest, state)
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""
@@ -132,10 +147,7 @@ class LocalBlobs:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
         try:
             try:
-                for view in views:
-                    _write_all(descriptor, view)
-                if self._sync:
-                    os.fsync(descriptor)
+                _fill(descriptor, views, sync=self._sync)
             finally:
                 os.close(descriptor)
             os.rename(temporary, path)  # noqa: PTH104 - as above
@@ -154,17 +166,61 @@ class LocalBlobs:
         self.clean()
 
 
-def _map(descriptor: int) -> memoryview:
-    """Map a file privately: whoever unwraps the view may write to memory, never to the file."""
+class _Mapping(mmap.mmap):
+    """A mapped blob. No process can write to it, so it stays what its digest says."""
+
+    digest: bytes
+
+
+def _map(descriptor: int, digest: bytes, private: bool) -> memoryview:
+    if private:
+        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
+    mapping = _Mapping(descriptor, 0, access=mmap.ACCESS_READ)
+    mapping.digest = digest
+    return memoryview(mapping)
+
+
+def _digest(views: list[memoryview]) -> bytes:
+    """Return the digest of the concatenation of ``views``, which may be known already."""
+    if len(views) == 1:
+        source = views[0].obj
+        if isinstance(source, _Mapping) and len(views[0]) == len(source):
+            return source.digest
+    return blake3_of(views)
+
+
+def _remember(known: dict[bytes, _T], digest: bytes, what: _T) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+    known[digest] = what
+
+
+def _fill(descriptor: int, views: list[memoryview], *, sync: bool) -> None:
+    """Write ``views`` one after the other; with ``sync`` they are on disk afterwards."""
+    offset = 0
+    for view in views:
+        rest = view
+        while rest:
+            written = os.write(descriptor, rest[:_WRITE_CHUNK])
+            if sync and written == _WRITE_CHUNK:  # the last piece is what fsync waits for
+                begin_writeback(descriptor, offset, written)
+            offset += written
+            rest = rest[written:]
+    if sync:
+        os.fsync(descriptor)
+
+
+def _sync_stored(path: str) -> None:
+    """See to it that a blob found in the store is on disk.
+
+    Its writer may still be about to sync its folder, or may be one that never syncs.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)).toreadonly()
-    except OSError:  # larger than the memory the system would lend for that
-        return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ))
-
-
-def _write_all(descriptor: int, view: memoryview) -> None:
-    while view:
-        view = view[os.write(descriptor, view[:_WRITE_CHUNK]) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    _sync_folder(os.path.dirname(path))  # noqa: PTH120 - as above
 
 
 def _sync_folder(folder: str) -> None:

@@ -19,18 +19,19 @@ class MemoryBlobs:
         self._blobs.setdefault(digest, content)
         return digest
 
-    def get(self, digest: bytes) -> memoryview:
-        """Return the content read-only.
+    def get(self, digest: bytes, *, private: bool = False) -> memoryview:
+        """Return the content read-only, or a copy of it if it is to be ``private``.
 
         Raises:
             BlobMissingError: There is no such blob.
         """
         try:
-            return memoryview(self._blobs[digest])
+            content = self._blobs[digest]
         except KeyError:
             raise BlobMissingError(
                 f"blob {digest.hex()} is not in memory", hint="it was never stored here"
             ) from None
+        return memoryview(bytearray(content) if private else content)
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""

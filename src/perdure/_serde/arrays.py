@@ -29,27 +29,30 @@ def encode_array(writer: "Writer", value: Any) -> Ext:
     if descr is None or value.dtype.hasobject:
         return encode_pickle(writer, value)
     array = _without_padding(np.asarray(value, order="C"))
-    raw = array.reshape(-1).view(np.uint8).data if array.nbytes else b""
-    return writer.node(f.NDARRAY, (descr, array.shape, writer.buffer(raw)))
+    return writer.node(f.NDARRAY, (descr, array.shape, writer.buffer(_raw(array))))
 
 
 @decodes(f.NDARRAY)
 def _to_array(reader: "Reader", payload: memoryview) -> Any:
     descr, shape, buffer = reader.decode(payload)
     array = np.ndarray(shape, _dtype(descr), buffer if len(buffer) else None)
-    array.flags.writeable = False
+    if not reader.private:
+        array.flags.writeable = False
     return array
 
 
-def writable(array: Any) -> Any:
-    """Return a decoded array such that writing to it is fine, and seen by nobody else.
+def _raw(array: Any) -> memoryview | bytes:
+    """Return the bytes of an array in C order, in place.
 
-    A mapped blob is mapped privately: the kernel copies the pages that are written to. Anything
-    else is copied here.
+    An array that lies over the whole of a mapped blob is handed over as the mapping itself, by
+    which the blob store knows it again.
     """
-    if isinstance(array.base, mmap.mmap) and not memoryview(array.base).readonly:
-        return np.ndarray(array.shape, array.dtype, array.base)
-    return array.copy()
+    if not array.nbytes:
+        return b""
+    if isinstance(array.base, mmap.mmap) and len(array.base) == array.nbytes:
+        return memoryview(array.base)
+    view: memoryview = array.reshape(-1).view(np.uint8).data
+    return view
 
 
 @decodes(f.OBJECT_ARRAY)

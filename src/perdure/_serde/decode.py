@@ -53,10 +53,12 @@ class Reader:
     Attributes:
         blobs: Where buffers are.
         decode: Decodes a msgpack document, the payload of a node included.
+        private: Whether buffers may be written to, seen by nobody else.
     """
 
     def __init__(self, blobs: Blobs, futures: Mapping[bytes, bytes] | None) -> None:
         self.blobs = blobs
+        self.private = False
         self.decode: Callable[[bytes | memoryview], Any] = msgspec.msgpack.Decoder(
             ext_hook=self._node
         ).decode
@@ -64,6 +66,14 @@ class Reader:
 
     def _node(self, code: int, payload: memoryview) -> object:
         return (DECODERS.get(code) or find_decoder(code))(self, payload)
+
+    def decode_private(self, payload: memoryview) -> Any:
+        """Decode a document such that its buffers may be written to, seen by nobody else."""
+        outer, self.private = self.private, True
+        try:
+            return self.decode(payload)
+        finally:
+            self.private = outer
 
     def future(self, action_id: bytes) -> object:
         """Return the value that takes the place of a future."""
@@ -78,13 +88,13 @@ class Reader:
 @decodes(f.RAW)
 def _raw(reader: Reader, payload: memoryview) -> memoryview:
     # A copy: the payload's place in the document is not aligned for arrays.
-    return memoryview(bytes(payload))
+    return memoryview(bytearray(payload) if reader.private else bytes(payload))
 
 
 @decodes(f.BLOB)
 def _blob(reader: Reader, payload: memoryview) -> memoryview:
     digest, size = bytes(payload[:32]), int.from_bytes(payload[32:])
-    view = reader.blobs.get(digest)
+    view = reader.blobs.get(digest, private=reader.private)
     if len(view) != size:
         raise BlobCorruptError(
             f"blob {digest.hex()} has {len(view):,} bytes instead of {size:,}",

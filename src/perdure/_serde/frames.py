@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 
 from perdure._serde import format as f
-from perdure._serde.arrays import writable
 from perdure._serde.format import Ext
 from perdure._serde.pickles import encode_pickle
 from perdure._serde.registry import RESOLVERS, EncodeHandler, decodes, encodes
@@ -40,7 +39,7 @@ def _frame(writer: "Writer", value: pd.DataFrame) -> Ext:
 
 @decodes(f.FRAME)
 def _to_frame(reader: "Reader", payload: memoryview) -> Any:
-    _, _, columns, index, values, attrs = reader.decode(payload)
+    _, _, columns, index, values, attrs = reader.decode_private(payload)
     content = {i: _to_values(v) for i, v in enumerate(values)}
     frame = pd.DataFrame(content, index=index, copy=False)
     frame.columns = columns
@@ -65,7 +64,7 @@ def _series(writer: "Writer", value: Any) -> Ext:
 
 @decodes(f.SERIES)
 def _to_series(reader: "Reader", payload: memoryview) -> Any:
-    _, _, name, index, values, attrs = reader.decode(payload)
+    _, _, name, index, values, attrs = reader.decode_private(payload)
     series = pd.Series(_to_values(values), index=index, name=name, copy=False)
     series.attrs = attrs
     return series
@@ -148,14 +147,14 @@ def _to_values(content: list[Any]) -> Any:
     kind, *parts = content
     if kind == "categories":
         codes, categories, ordered = parts
-        return pd.Categorical.from_codes(writable(codes), categories, ordered=ordered)
+        return pd.Categorical.from_codes(codes, categories, ordered=ordered)
     if kind == "zoned":
         naive, zone = parts
         return pd.array(naive).tz_localize("UTC").tz_convert(zone)
     if kind == "arrow":
         dtype, array = parts
         return pd.api.types.pandas_dtype(dtype).__from_arrow__(array)
-    return writable(parts[0]) if kind == "numpy" else parts[0]
+    return parts[0]
 
 
 def _dtype(writer: "Writer", dtype: Any) -> object:
