@@ -25,7 +25,7 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Resources RetryStrategy Backoff Timeout trace group
+        TaskEnvironment Task Resources ReusePolicy RetryStrategy Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": "ctx Context custom_context get_custom_context durable logger",
@@ -37,9 +37,9 @@ NAMES = {
 GIVEN = {"Context", "Future", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
 
-INTERNAL = {"allows", "bind", "binder", "bound", "demand", "of", "policy", "settle", "spec"} | {
-    "with_settings"
-}
+INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "demand", "of", "policy", "reuse"} | {
+    "settle", "spec", "with_settings"
+}  # fmt: skip
 """Methods that other parts of the package call."""
 
 HEADED = r"(?m)^(Args|Attributes|Example|Raises|Returns|Yields):+\n((?:(?: .*)?(?:\n|\Z))+)"

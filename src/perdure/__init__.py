@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perdure._api.options import Backoff as Backoff
     from perdure._api.options import Resources as Resources
     from perdure._api.options import RetryStrategy as RetryStrategy
+    from perdure._api.options import ReusePolicy as ReusePolicy
     from perdure._api.options import Timeout as Timeout
     from perdure._api.task import Task as Task
     from perdure._api.trace import trace as trace
@@ -53,7 +54,7 @@ _HOMES = {
     "perdure._api.future": ("Future",),
     "perdure._api.grouping": ("group",),
     "perdure._api.logger": ("logger",),
-    "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "Timeout"),
+    "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "ReusePolicy", "Timeout"),
     "perdure._api.mapping": ("map",),
     "perdure._api.task": ("Task",),
     "perdure._api.trace": ("trace",),

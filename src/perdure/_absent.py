@@ -43,7 +43,6 @@ _NAMES = {
     "Neuron": _GPU,
     "OnArtifact": _STARTED,
     "PodTemplate": _HERE,
-    "ReusePolicy": "leave it out: worker processes are reused in any case",
     "Secret": _ENVIRONMENT,
     "SecretRequest": _ENVIRONMENT,
     "TPU": _GPU,

@@ -19,6 +19,7 @@ import perdure
 from perdure import errors
 from perdure._api.occurrence import SMALL, Occurrences
 from perdure._core.ids import digest
+from perdure._core.model import Reuse
 
 env = perdure.TaskEnvironment("t", env_vars={"B": "2", "A": "1"})
 
@@ -136,7 +137,7 @@ def test_quantities():
         lambda: perdure.Resources(gpu="A100:1"),
         lambda: perdure.TaskEnvironment("e", image="python:3.12"),
         lambda: perdure.TaskEnvironment("e", secrets=["s"]),
-        lambda: perdure.TaskEnvironment("e", reusable=object()),
+        lambda: perdure.ReusePolicy(scope="run"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", cache="auto"),
         lambda: env.task(report=True),
@@ -165,6 +166,17 @@ def test_an_option_that_is_not_built_is_refused_by_name(make):
         lambda: perdure.TaskEnvironment(""),
         lambda: perdure.RetryStrategy(1, on=(OSError, "x")),
         lambda: perdure.Backoff(jitter=2),
+        lambda: perdure.TaskEnvironment("e", reusable={"replicas": 2}),
+        lambda: w.double.override(reusable="on"),
+        lambda: perdure.ReusePolicy(replicas=0),
+        lambda: perdure.ReusePolicy(replicas=(3, 2)),
+        lambda: perdure.ReusePolicy(replicas=(1, 2, 3)),
+        lambda: perdure.ReusePolicy(replicas=(-1, 2)),
+        lambda: perdure.ReusePolicy(replicas=1.5),
+        lambda: perdure.ReusePolicy(concurrency=0),
+        lambda: perdure.ReusePolicy(concurrency="many"),
+        lambda: perdure.ReusePolicy(idle_ttl=-1),
+        lambda: perdure.ReusePolicy(scaledown_ttl="soon"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_told(make):
@@ -303,3 +315,33 @@ def test_public_names_are_lazy_and_complete():
         "assert not {'numpy', 'pandas', 'pydantic', 'rich'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_policy_says_how_workers_are_shared():
+    pool = perdure.TaskEnvironment(
+        "pool",
+        reusable=perdure.ReusePolicy(
+            replicas=(1, 3), idle_ttl=timedelta(minutes=1), concurrency=5, scaledown_ttl=10
+        ),
+    )
+
+    @pool.task
+    async def f() -> None: ...
+
+    assert f.spec().reuse == Reuse("pool", 5, 1, 3, 60.0, 10.0)
+    assert f.override(reusable="off").spec().reuse == Reuse()
+    assert f.override(reusable=None).spec().reuse == Reuse()
+    assert f.override(retries=1).spec().reuse == f.spec().reuse
+    assert pool.clone_with("other").task(f.function).spec().reuse.environment == "other"
+    assert pool.clone_with("none", reusable=None).task(f.function).spec().reuse == Reuse()
+    number = f.override(reusable=perdure.ReusePolicy(replicas=2)).spec().reuse
+    assert (number.min_workers, number.max_workers, number.concurrency) == (2, 2, 1)
+
+
+def test_def_tasks_do_not_run_beside_each_other_in_one_worker():
+    policy = perdure.ReusePolicy(concurrency=2)
+    with pytest.raises(errors.ConfigurationError, match=r"task pool\.f is a def.*concurrency=2"):
+        perdure.TaskEnvironment("pool", reusable=policy).task(short_name="f")(lambda: None)
+    with pytest.raises(errors.ConfigurationError, match=r"double is a def"):
+        w.double.override(reusable=policy)
+    perdure.TaskEnvironment("pool", reusable=policy).task(reusable="off")(lambda: None)

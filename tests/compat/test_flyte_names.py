@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+from datetime import timedelta
 
 import calls
 import pytest
@@ -10,11 +11,11 @@ import perdure
 from perdure import errors
 
 REFUSED = [
-    "Cache", "Checkpoint", "Cron", "GPU", "Image", "PodTemplate", "ReusePolicy", "Secret",
+    "Cache", "Checkpoint", "Cron", "GPU", "Image", "PodTemplate", "Secret",
     "Trigger", "deploy", "serve", "current_project", "io", "report", "remote", "extras",
 ]  # fmt: skip
 OPTIONS = {
-    "image": "ghcr.io/a/b:c", "secrets": "KEY", "reusable": object(), "queue": "gpu",
+    "image": "ghcr.io/a/b:c", "secrets": "KEY", "queue": "gpu",
     "plugin_config": object(), "pod_template": "big", "interruptible": True, "include": ("a",),
     "service_account": "me", "cache": "auto",
 }  # fmt: skip
@@ -81,6 +82,29 @@ def test_delays_and_resources_as_flyte_writes_them():
     assert perdure.RetryStrategy(count=2, backoff=backoff).policy().cap >= 3600
     assert perdure.RetryStrategy(count=2, backoff=None).policy().base == 0
     assert perdure.Resources(cpu=None, memory="1Gi", gpu=None).demand().cpu == 1
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {},
+        {"replicas": 2},
+        {"replicas": (1, 5), "concurrency": 10},
+        {"replicas": 2, "idle_ttl": 60, "concurrency": 100, "scaledown_ttl": 60},
+        {"replicas": (0, 1), "idle_ttl": timedelta(hours=1), "scope": "global"},
+    ],
+)
+def test_reusable_environments_as_flyte_writes_them(policy):
+    env = perdure.TaskEnvironment("pool", reusable=perdure.ReusePolicy(**policy))
+
+    @env.task
+    async def task() -> None: ...
+
+    reuse = task.spec().reuse
+    assert reuse.environment == "pool"
+    assert reuse.concurrency == policy.get("concurrency", 1)
+    assert task.override(reusable="off").spec().reuse.environment == ""
+    assert env.clone_with("other", reusable=None)
 
 
 def test_its_errors_catch_what_they_caught():

@@ -260,7 +260,6 @@ def test_a_parent_may_do_something_about_a_shortage(runtime: Runtime) -> None:
         {"cache": "auto"},
         {"image": "python:3.12"},
         {"secrets": ["token"]},
-        {"reusable": {"replicas": 2}},
         {"queue": "night"},
         {"plugin_config": {"a": 1}},
     ],

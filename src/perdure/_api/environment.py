@@ -27,7 +27,8 @@ class TaskEnvironment:
         resources: What one attempt needs; see :class:`Resources`.
         image: ``None`` or ``"auto"``: this interpreter. Others are not supported yet.
         cache: ``"disable"``. Others are not supported yet.
-        reusable: Not supported yet; workers are reused in any case.
+        reusable: A :class:`ReusePolicy`: its tasks have worker processes of their own, as many as
+            that says, with as many attempts at once. ``None``: they use everybody's.
         env_vars: Environment variables of the worker process.
         secrets: Not supported yet.
         queue: Not supported yet.
@@ -87,7 +88,7 @@ class TaskEnvironment:
             function: The function, when used without parentheses.
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
-                ``resources``, ``cache``, ``env_vars``, ``docs``.
+                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``.
 
         Raises:
             ConfigurationError: An option makes no sense.

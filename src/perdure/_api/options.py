@@ -7,7 +7,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
-from perdure._core.model import Demand, RetryPolicy, TimeoutPolicy
+from perdure._core.model import MANY, Demand, RetryPolicy, Reuse, TimeoutPolicy
 from perdure.errors import (
     ConfigurationError,
     NonRecoverableError,
@@ -219,23 +219,98 @@ class Timeout:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ReusePolicy:
+    """How the tasks of an environment share worker processes of their own.
+
+    Without a policy tasks use the workers that are there for everybody, one attempt at a time.
+
+    Attributes:
+        replicas: Number of workers: ``n``, or ``(min, max)``; ``min`` are started together, and
+            kept while the environment is in use. ``None``: as many as there is work for and
+            resources allow. ``def`` and ``async def`` tasks, tasks with other ``env_vars`` and runs
+            of other code have workers of their own, each so many; a ``def`` task that waits for
+            its children makes room for one more.
+        idle_ttl: Seconds or timedelta after which all workers end, if none had anything to do.
+        concurrency: Attempts that run at once in one worker, for one share of ``resources`` in
+            all; more than 1 for ``async def`` tasks only. Parents that wait for their children do
+            not count.
+        scaledown_ttl: Seconds or timedelta after which a worker beyond ``min`` ends that has
+            nothing to do.
+        scope: ``"global"``: runs share workers. ``"run"`` is not supported yet.
+    """
+
+    replicas: int | tuple[int, int] | None = None
+    idle_ttl: float | timedelta = 30.0
+    concurrency: int = 1
+    scaledown_ttl: float | timedelta = 30.0
+    scope: str = "global"
+
+    def __post_init__(self) -> None:
+        least, most = self.bounds()
+        if not (_is_whole(least) and _is_whole(most) and 0 <= least <= most > 0):
+            raise ConfigurationError(
+                f"replicas={self.replicas!r} is not a number of workers",
+                hint="give a number, or (min, max); None: as many as there is work for",
+            )
+        if not _is_whole(self.concurrency) or self.concurrency < 1:
+            raise ConfigurationError(f"concurrency={self.concurrency!r} is not a positive number")
+        seconds("idle_ttl", self.idle_ttl)
+        seconds("scaledown_ttl", self.scaledown_ttl)
+        if self.scope != "global":
+            raise refuse(f"ReusePolicy(scope={self.scope!r})", hint="runs share workers")
+
+    @classmethod
+    def of(cls, reusable: object) -> "ReusePolicy | None":
+        """Return what ``reusable=`` means: a policy, or none (``None``, ``"off"``)."""
+        if isinstance(reusable, ReusePolicy):
+            return reusable
+        if not reusable or reusable == "off":
+            return None
+        raise ConfigurationError(
+            f"reusable={reusable!r} is not perdure.ReusePolicy",
+            hint="write reusable=perdure.ReusePolicy(replicas=(0, 4), concurrency=10)",
+        )
+
+    def bounds(self) -> tuple[int, int]:
+        """Return ``replicas`` as (min, max)."""
+        if self.replicas is None:
+            return 0, MANY
+        if isinstance(self.replicas, tuple) and len(self.replicas) == 2:
+            return self.replicas
+        return self.replicas, self.replicas
+
+    def reuse(self, environment: str) -> Reuse:
+        """Return the part that the scheduler applies, to that environment's workers."""
+        return Reuse(
+            environment,
+            self.concurrency,
+            *self.bounds(),
+            _plain(self.idle_ttl),
+            _plain(self.scaledown_ttl),
+        )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool)
+
+
 _HINTS = {
     "image": "leave it out: tasks run in this interpreter, with what is installed here",
     "secrets": "leave it out: tasks see the environment variables of this process",
-    "reusable": "leave it out: worker processes are reused in any case",
     "report": "return the report, or write it to a file",
     "checkpoint": "let traces or child tasks record progress",
     "triggers": "start runs when they are due: python script.py, or perdure run script.py",
 }
 
 NOT_BUILT = frozenset({
-    "image", "secrets", "reusable", "queue", "plugin_config", "report", "pod_template",
+    "image", "secrets", "queue", "plugin_config", "report", "pod_template",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
     "schedule", "priority", "service_account", "entrypoint", "produces_artifacts", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
-    "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs",
+    "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
 })  # fmt: skip
 
 
@@ -264,6 +339,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         )
     RetryStrategy.of(options.get("retries"))
     Timeout.of(options.get("timeout"))
+    ReusePolicy.of(options.get("reusable"))
     _check_env_vars(options.get("env_vars"))
 
 

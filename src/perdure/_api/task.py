@@ -24,9 +24,9 @@ from perdure import _serde
 from perdure._api import locating
 from perdure._api.binding import Binder
 from perdure._api.future import FinishedFuture, Future, on_loop
-from perdure._api.options import Resources, RetryStrategy, Timeout, check_options
+from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
 from perdure._api.scope import Scope, current
-from perdure._core.model import TaskSpec
+from perdure._core.model import Reuse, TaskSpec
 from perdure._modules import canonical
 from perdure.errors import (
     ConfigurationError,
@@ -55,6 +55,7 @@ class Settings:
     timeout: Timeout = field(default_factory=Timeout)
     env_vars: tuple[tuple[str, str], ...] = ()
     short_name: str = ""
+    reusable: ReusePolicy | None = None
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -66,6 +67,7 @@ class Settings:
             if "env_vars" in options
             else self.env_vars,
             options["short_name"] or "" if "short_name" in options else self.short_name,
+            ReusePolicy.of(options["reusable"]) if "reusable" in options else self.reusable,
         )
 
 
@@ -99,6 +101,18 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
+        self._check_concurrency()
+
+    def _check_concurrency(self) -> None:
+        reusable = self.settings.reusable
+        if reusable is not None and reusable.concurrency > 1 and not self.is_async:
+            raise ConfigurationError(
+                f"task {self.name} is a def: only async def tasks run beside each other in one "
+                f"worker, as concurrency={reusable.concurrency} says",
+                hint="make it an async def, or give it ReusePolicy(concurrency=1): each worker "
+                "then runs one at a time, and there are as many workers as replicas allow",
+                task=self.name,
+            )
 
     # --- calling ----------------------------------------------------------------------------------
 
@@ -202,6 +216,7 @@ class Task(Generic[P, R]):
                 retry=settings.retries.policy(),
                 timeout=settings.timeout.policy(),
                 env_vars=settings.env_vars,
+                reuse=settings.reusable.reuse(self.env.name) if settings.reusable else Reuse(),
             )
         return self._spec
 
@@ -210,7 +225,7 @@ class Task(Generic[P, R]):
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``short_name``.
+                ``short_name``, ``reusable`` (a :class:`ReusePolicy`, or ``"off"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.
@@ -227,6 +242,7 @@ class Task(Generic[P, R]):
         view.settings = settings
         view.name = f"{self.env.name}.{settings.short_name or _short_name(self.function)}"
         view._spec = None  # of the same class
+        view._check_concurrency()
         return view
 
     # --- identity and pickling --------------------------------------------------------------------

@@ -76,7 +76,7 @@ class Crew:
         effects.kills.clear()
 
     def _spawn(self, worker: Worker) -> None:
-        bundle, is_async, env_vars = worker.pool.key
+        bundle, is_async, env_vars, _ = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
@@ -98,7 +98,9 @@ class Crew:
                 self._echo.follow(number, self._engine.log_path(number))
             config = self._controller.config
             bundle = self._bundles[worker.pool.key[0]]
-            session.send(Welcome(bundle, str(config.blobs), config.grace))
+            concurrency = worker.pool.concurrency
+            sync = config.durability == "full"
+            session.send(Welcome(bundle, str(config.blobs), config.grace, concurrency, sync))
         return worker
 
     def connection_lost(self, worker: Worker) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from perdure._core.ledger import cpu_units
 from perdure._core.machine import Machine
-from perdure._core.state import Action
+from perdure._core.model import MANY
+from perdure._core.state import Action, Attempt, Worker
 from perdure._core.transitions import Stage
 
 
@@ -39,6 +40,10 @@ def ledger_adds_up(machine: Machine) -> Iterator[str]:
     for worker in machine.scheduler.workers.values():
         if worker.lane is not None:
             cpu -= cpu_units(worker.lane.demand.cpu)
+        if worker.pool.together:
+            tasks = [a.action.task for a in worker.attempts.values()]
+            memory -= sum({t.lane.demand: t.lane.demand.memory for t in tasks if t}.values())
+        elif worker.lane is not None:
             memory -= worker.lane.demand.memory
         for attempt in worker.attempts.values():
             if attempt.kept_space is not None:
@@ -54,6 +59,21 @@ def a_worker_holds_its_lane_while_it_has_load(machine: Machine) -> Iterator[str]
             yield f"worker {worker.number} has load {worker.load} and holds {worker.lane}"
         if worker.blocked != sum(a.blocked for a in worker.attempts.values()):
             yield f"worker {worker.number} miscounts its blocked attempts"
+
+
+def suspects_keep_to_small_company(machine: Machine) -> Iterator[str]:
+    """Of attempts that may crash their worker no more run at once than was decided.
+
+    Parents that were blocked may go on at any time, whoever is there.
+    """
+    for worker in machine.scheduler.workers.values():
+        company = min((a.action.company for a in _never_blocked(worker)), default=MANY)
+        if len(_never_blocked(worker)) > company:
+            yield f"worker {worker.number} has more than the {company} that may be there"
+
+
+def _never_blocked(worker: Worker) -> list[Attempt]:
+    return [a for a in worker.attempts.values() if not a.calls]
 
 
 def running_means_on_a_worker(machine: Machine) -> Iterator[str]:
@@ -102,6 +122,7 @@ def nobody_waits_for_nothing(machine: Machine) -> Iterator[str]:
 RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     ledger_adds_up,
     a_worker_holds_its_lane_while_it_has_load,
+    suspects_keep_to_small_company,
     running_means_on_a_worker,
     queued_means_in_a_lane,
     families_agree,

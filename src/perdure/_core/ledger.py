@@ -34,6 +34,10 @@ class Ledger:
             and (not demand.gpu or demand.gpu <= self.gpu)
         )
 
+    def fits_cpu(self, demand: Demand) -> bool:
+        """Whether its cpu share can be taken now."""
+        return cpu_units(demand.cpu) <= self.cpu
+
     def room_for(self, demand: Demand) -> int:
         """Return how many attempts of this demand fit now; a large number if it asks nothing."""
         rooms = [1 << 16]

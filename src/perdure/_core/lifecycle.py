@@ -7,7 +7,7 @@ the journal's answer, the user) is the business of ``machine.py``.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from perdure._core import failures
+from perdure._core import blame, failures
 from perdure._core.effects import Effects
 from perdure._core.model import Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
@@ -231,23 +231,25 @@ class Lifecycle:
         if action.stage is Stage.RETRYING:
             self.queue(action, front=True)
 
-    def attempt_lost(self, attempt: Attempt, failure: Failure, *, guilty: bool) -> None:
+    def attempt_lost(self, attempt: Attempt, failure: Failure, *, among: int) -> None:
         """The attempt's worker died.
 
         Args:
             attempt: The attempt.
             failure: What to say if the action ends with it.
-            guilty: The action itself brought the worker down; otherwise the attempt is free.
+            among: It is one of so many that may have brought the worker down. 1: it has; 0: it is
+                not, then the attempt is free.
         """
         action = attempt.action
         progressed = bool(attempt.calls and action.progress)
         self.detach(attempt)
         if action.ending:
             self.attempt_failed(attempt, self._reason(action, failure))
-        elif guilty:
+        elif among == 1:
             self.attempt_failed(attempt, failure)
         else:
-            action.losses = 1 if progressed else action.losses + 1
+            if not (among and blame.narrow_down(attempt, among)):
+                action.losses = 1 if progressed else action.losses + 1
             action.progress = False
             if action.losses > MAX_LOSSES:
                 self.attempt_failed(attempt, failure)

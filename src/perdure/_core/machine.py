@@ -12,6 +12,7 @@ An action that may have recorded children has its calls recalled from the journa
 
 from collections.abc import Sequence
 
+from perdure._core import blame
 from perdure._core.effects import Effects
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, TaskSpec
@@ -135,10 +136,10 @@ class Machine:
         worker = self.scheduler.workers.get(number)
         if worker is None:
             return
-        culprit = None if worker.killed or not end.guilty else _culprit(worker)
+        suspects = {} if worker.killed or not end.guilty else blame.suspects(worker)
         for attempt in reversed(list(worker.attempts.values())):
-            guilty = attempt is culprit
-            self.lifecycle.attempt_lost(attempt, end.failure, guilty=guilty)
+            among = len(suspects) if attempt.handle in suspects else 0
+            self.lifecycle.attempt_lost(attempt, end.failure, among=among)
         self.scheduler.remove(worker)
         if not worker.ready and not worker.killed:
             self._start_failed(worker.pool, end)
@@ -372,16 +373,3 @@ class Machine:
         for action in written:
             del unwritten[action.id]
             self.effects.rows.append(row_of(action, self.effects.rows))
-
-
-def _culprit(worker: Worker) -> Attempt | None:
-    """Return the attempt that brought the worker down: the one that was executing.
-
-    In an async worker a resumed attempt and the next one may take turns; the older is charged, and
-    only it. If all were blocked, the oldest is.
-    """
-    attempts = list(worker.attempts.values())
-    running = [a for a in attempts if not a.blocked]
-    if running:
-        return running[0]
-    return attempts[0] if attempts else None

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
+MANY = 1 << 30
+"""More than there will ever be."""
+
 
 class Phase(StrEnum):
     """Where a run or an action stands. See ``transitions.py`` for the legal moves."""
@@ -97,6 +100,26 @@ class Demand(msgspec.Struct, frozen=True, array_like=True):
     gpu: int = 0
 
 
+class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """How tasks share worker processes. Those that say the same share the same workers.
+
+    Attributes:
+        environment: Whose own workers they are; "": anybody's, then the rest says nothing.
+        concurrency: Attempts that run at once in one worker, for one share of resources in all.
+        min_workers: Kept while the environment is in use.
+        max_workers: Never more.
+        idle_ttl: Seconds after which those go that are kept, if none had anything to do.
+        scaledown_ttl: Seconds after which one beyond ``min_workers`` goes that has nothing to do.
+    """
+
+    environment: str = ""
+    concurrency: int = 1
+    min_workers: int = 0
+    max_workers: int = MANY
+    idle_ttl: float = 30.0
+    scaledown_ttl: float = 30.0
+
+
 class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """A task with everything that decides how it is executed, overrides applied.
 
@@ -109,6 +132,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         retry: Retry policy.
         timeout: Time limits.
         env_vars: Sorted ``(name, value)`` pairs set in the worker process.
+        reuse: With whom it shares workers, and how.
     """
 
     name: str
@@ -119,6 +143,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     retry: RetryPolicy = RetryPolicy()
     timeout: TimeoutPolicy = TimeoutPolicy()
     env_vars: tuple[tuple[str, str], ...] = ()
+    reuse: Reuse = Reuse()
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):

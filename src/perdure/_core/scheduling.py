@@ -17,9 +17,10 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
+from perdure._core import shares
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
-from perdure._core.model import Demand, TaskSpec
+from perdure._core.model import MANY, Demand, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
 from perdure._core.state import (
     Action,
@@ -77,8 +78,8 @@ class Scheduler:
         task = run.tasks.get(spec)
         if task is None:
             env_vars = tuple(sorted({**run.env_vars, **dict(spec.env_vars)}.items()))
-            key: PoolKey = (run.bundle, spec.is_async, env_vars)
-            pool = self.pools.setdefault(key, Pool(key, spec.is_async))
+            key: PoolKey = (run.bundle, spec.is_async, env_vars, spec.reuse)
+            pool = self.pools.setdefault(key, Pool(key, spec.is_async, spec.reuse))
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
             shortage = self.ledger.shortage(spec.demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
@@ -134,11 +135,16 @@ class Scheduler:
         lanes = [lane for lane in self.lanes.values() if lane.count]
         if len(lanes) > 1:
             lanes.sort(key=_head)
+        full: list[Pool] = []
         for lane in lanes:
+            if lane.pool in full:
+                continue
             self._place_lane(lane, now)
             if lane.count and not self.ledger.fits(lane.demand):
-                # Younger work must not live off the resources that the oldest waits for.
+                # Younger work must not live off the resources that the oldest waits for,
                 return
+            if lane.count and lane.pool.full:
+                full.append(lane.pool)  # nor keep workers busy that it waits for.
 
     def _place_lane(self, lane: Lane, now: float) -> None:
         while lane.count:
@@ -154,18 +160,19 @@ class Scheduler:
             self._fill(worker, action, now)
 
     def _fill(self, worker: Worker, like: Action, now: float) -> None:
-        """Prefetch: queue more of the same lane behind what the worker has, by even shares."""
+        """Let more of the same lane run beside it or wait behind it, by even shares."""
         task, lane = like.task, worker.lane
         assert task is not None
         assert lane is not None
         usable = sum(1 for w in lane.pool.workers.values() if w.ready and not w.stopping)
         share = -(-lane.count // max(1, usable))
-        room = min(prefetch_depth(task) - worker.load, share)
+        company = like.company
+        room = min(capacity(like) - worker.load, worker.company - worker.load, share)
         while room > 0:
             action = self._next_ready(lane)
             if action is None:
                 return
-            if action.task is not task:
+            if action.task is not task or action.company != company:
                 self.enqueue(action, front=True)
                 return
             self._assign(worker, action, now)
@@ -176,18 +183,23 @@ class Scheduler:
         assert task is not None
         best: Worker | None = None
         best_cost = (1 << 30, 0)
-        fits = self.ledger.fits(lane.demand)
-        depth = prefetch_depth(task)
-        hosts = task.makes_calls and lane.pool.is_async
-        for worker in lane.pool.workers.values():
-            if not worker.ready or worker.stopping or (worker.blocked and not lane.pool.is_async):
-                continue
-            if worker.blocked and not hosts:
+        pool, demand = lane.pool, lane.demand
+        fits = self.ledger.fits(demand)
+        most, concurrency = capacity(action), pool.concurrency
+        hosts = pool.is_async and (task.makes_calls or pool.full)
+        for worker in pool.workers.values():
+            if not worker.ready or worker.stopping or (worker.blocked and not hosts):
                 continue
             load = worker.load
-            if load == 0 and not fits:
-                continue
-            if load and (worker.lane is not lane or load >= depth or _is_stuck(worker, now)):
+            if load == 0:
+                if not fits and not shares.fits(self.ledger, worker, demand):
+                    continue
+            elif (
+                worker.lane is not lane
+                or load >= most
+                or load >= worker.company
+                or (load >= concurrency and _is_stuck(worker, now))
+            ):
                 continue
             cost = (load, worker.blocked)
             if cost < best_cost:
@@ -199,8 +211,11 @@ class Scheduler:
         attempt = Attempt(self._next_handle, action, worker, replays=action.replay)
         self._next_handle += 1
         if worker.load == 0:
-            self._hold(worker, lane)
+            shares.hold(self.ledger, worker, lane)
             worker.last_done = now
+        if lane.pool.together:
+            shares.join(self.ledger, worker, lane.demand)
+            worker.company = min(worker.company, action.company)
         worker.attempts[attempt.handle] = attempt
         self.attempts[attempt.handle] = attempt
         action.attempt = attempt
@@ -217,21 +232,10 @@ class Scheduler:
             attempt.limit = self.timers.at(now + limit, self.overrun, attempt)
         worker.outbox.append(Start(attempt))
         self.effects.told[worker.number] = worker
-        if worker.load > 1:
+        if worker.load > lane.pool.concurrency:
             self._watch_backlogs(now)
 
-    # --- what workers hold ------------------------------------------------------------------------
-
-    def _hold(self, worker: Worker, lane: Lane) -> None:
-        worker.lane = lane
-        self.ledger.take_cpu(lane.demand)
-        self.ledger.take_space(lane.demand)
-
-    def _release(self, worker: Worker) -> None:
-        assert worker.lane is not None
-        self.ledger.give_cpu(worker.lane.demand)
-        self.ledger.give_space(worker.lane.demand)
-        worker.lane = None
+    # --- what attempts do to their workers --------------------------------------------------------
 
     def block(self, attempt: Attempt) -> None:
         """The attempt waits for children: its cpu share is free, its memory is not."""
@@ -241,30 +245,26 @@ class Scheduler:
         attempt.blocked = True
         worker.blocked += 1
         lane = attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
-        attempt.kept_space = lane.demand
-        self.ledger.take_space(lane.demand)
+        shares.keep(self.ledger, attempt, lane.demand)
         if worker.load == 0:
-            self._release(worker)
+            shares.release(self.ledger, worker)
 
     def unblock(self, attempt: Attempt) -> None:
         """The attempt goes on: it takes its share back, even if the ledger is overdrawn by it."""
         if not attempt.blocked:
             return
         worker = attempt.worker
-        self._forget_kept_space(attempt)
+        shares.forget(self.ledger, attempt)
         if worker.load == 0:
-            self._hold(worker, attempt.action.task.lane)  # type: ignore[union-attr]
+            shares.hold(self.ledger, worker, attempt.action.task.lane)  # type: ignore[union-attr]
+        worker.company = min(worker.company, attempt.action.company)
         attempt.blocked = False
         worker.blocked -= 1
-
-    def _forget_kept_space(self, attempt: Attempt) -> None:
-        if attempt.kept_space is not None:
-            self.ledger.give_space(attempt.kept_space)
-            attempt.kept_space = None
 
     def detach(self, attempt: Attempt, now: float, *, unstarted: bool = False) -> None:
         """The attempt has left its worker: it ended, was given back, or died with it."""
         worker, action = attempt.worker, attempt.action
+        pool = worker.pool
         del self.attempts[attempt.handle]
         del worker.attempts[attempt.handle]
         action.attempt = None
@@ -272,15 +272,17 @@ class Scheduler:
         if attempt.limit is not None:
             self.timers.cancel([attempt.limit])
         if attempt.blocked:
-            self._forget_kept_space(attempt)
+            shares.forget(self.ledger, attempt)
             worker.blocked -= 1
         elif worker.load == 0:
-            self._release(worker)
+            shares.release(self.ledger, worker)
+        if pool.together:
+            shares.leave(self.ledger, worker, action.task.lane.demand)  # type: ignore[union-attr]
         if not unstarted:
             worker.last_done = now
         if worker.load == 0:
             worker.idle_since = now
-            if any(w.load > 1 for w in worker.pool.workers.values()):
+            if any(w.load > pool.concurrency for w in pool.workers.values()):
                 self._watch_backlogs(now)
 
     # --- the number of workers --------------------------------------------------------------------
@@ -294,8 +296,9 @@ class Scheduler:
             hosts = sum(1 for w in workers if w.blocked)
             if hosts >= self.cores:
                 return
-        wanted = min(lane.count, self.ledger.room_for(lane.demand), 2 * self.cores)
-        for _ in range(wanted - len(free)):
+        together = min(pool.concurrency, action.company)
+        wanted = min(-(-lane.count // together), self.ledger.room_for(lane.demand), 2 * self.cores)
+        for _ in range(_missing(pool, wanted - len(free))):
             self.spawn(pool, now)
 
     def spawn(self, pool: Pool, now: float) -> Worker:
@@ -319,13 +322,21 @@ class Scheduler:
                 w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping
             ]
             idle.sort(key=lambda w: w.idle_since)
-            surplus = len(pool.workers) - self.cores
+            kept, short, long = self._patience(pool, idle, now)
+            surplus = len(pool.workers) - kept
             for position, worker in enumerate(idle):
-                patience = SURPLUS_SECONDS if position < surplus else IDLE_SECONDS
-                if now - worker.idle_since > patience:
+                if now - worker.idle_since > (short if position < surplus else long):
                     worker.stopping = True
                     worker.outbox.append(Quit())
                     self.effects.told[worker.number] = worker
+
+    def _patience(self, pool: Pool, idle: list[Worker], now: float) -> tuple[int, float, float]:
+        """Return how many workers to keep, how long the others may be idle, and how long those."""
+        reuse = pool.reuse
+        if not reuse.environment:
+            return self.cores, SURPLUS_SECONDS, IDLE_SECONDS
+        unused = len(idle) == len(pool.workers) and now - idle[-1].idle_since > reuse.idle_ttl
+        return reuse.min_workers, reuse.scaledown_ttl, -1.0 if unused else MANY
 
     # --- backlogs that do not move ----------------------------------------------------------------
 
@@ -340,7 +351,7 @@ class Scheduler:
         backlogs = [
             worker
             for worker in self.workers.values()
-            if worker.load > 1
+            if worker.load > worker.pool.concurrency
             and worker.lane
             and not worker.revoking
             and self.ledger.fits(worker.lane.demand)
@@ -352,10 +363,22 @@ class Scheduler:
             self._watch_backlogs(now)
 
     def _take_back(self, worker: Worker) -> None:
-        waiting = [a.handle for a in worker.attempts.values() if not a.blocked][1:]
+        waiting = [a.handle for a in worker.attempts.values() if not a.blocked]
         worker.revoking = True
-        worker.outbox.append(TakeBack(tuple(waiting)))
+        worker.outbox.append(TakeBack(tuple(waiting[worker.pool.concurrency :])))
         self.effects.told[worker.number] = worker
+
+
+def _missing(pool: Pool, more: int) -> int:
+    """Return how many workers the pool lacks if it is in need of ``more``, within its bounds."""
+    reuse = pool.reuse
+    if not reuse.environment:
+        return more
+    # A parent that blocks its worker must not keep the child from getting one.
+    there = sum(
+        1 for w in pool.workers.values() if not w.stopping and (pool.is_async or not w.blocked)
+    )
+    return min(max(more, reuse.min_workers - there), reuse.max_workers - there)
 
 
 def _is_stuck(worker: Worker, now: float) -> bool:
@@ -364,6 +387,13 @@ def _is_stuck(worker: Worker, now: float) -> bool:
 
 def _head(lane: Lane) -> tuple[int, ...]:
     return min((queue.heap[0][0] for queue in lane.queues.values() if queue.heap), default=())
+
+
+def capacity(action: Action) -> int:
+    """Return how many attempts a worker may have if the action's is one of them."""
+    task = action.task
+    assert task is not None
+    return min(max(task.lane.pool.concurrency, prefetch_depth(task)), action.company)
 
 
 def prefetch_depth(task: Task) -> int:

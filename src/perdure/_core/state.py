@@ -7,13 +7,13 @@ whose outcome has just been recorded), so memory follows the work in flight, not
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from perdure._core.model import Demand, LogSpan, Outcome, TaskSpec
+from perdure._core.model import MANY, Demand, LogSpan, Outcome, Reuse, TaskSpec
 from perdure._core.orders import Order
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
-PoolKey = tuple[int, bool, tuple[tuple[str, str], ...]]
-"""Which workers may serve a task: (bundle, executor kind, environment variables)."""
+PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse]
+"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse)."""
 
 CALLED_LIMIT = 100_000
 """Calls of a replaying attempt that are kept by id; beyond it, only their number is."""
@@ -65,6 +65,7 @@ class Action:
         losses: Attempts lost to no fault of its own since it last made progress.
         progress: A child's outcome was recorded since the last loss.
         total_losses: The same, since ever.
+        company: How many may run where it runs: less after each crash it may have caused.
         ending: Why it is being stopped: a time limit's name or a message, once it is.
         timers: What is to happen to it at certain times, unless it has ended.
         called_again: A later attempt of the parent has called it while it was being stopped.
@@ -98,6 +99,7 @@ class Action:
     charged: int = 0
     losses: int = 0
     total_losses: int = 0
+    company: int = MANY
     progress: bool = False
     started: float | None = None
     ended: float | None = None
@@ -178,6 +180,8 @@ class Worker:
         last_done: When it last ended an attempt or was given one while idle.
         killed: We have ended it on purpose.
         revoking: It was asked to give attempts back and has not answered.
+        shares: Where attempts run together: how many there are of each demand.
+        company: The least ``Action.company`` since its load was zero.
         outbox: What it is to be told.
     """
 
@@ -192,6 +196,8 @@ class Worker:
     killed: bool = False
     stopping: bool = False
     revoking: bool = False
+    shares: dict[Demand, int] = field(default_factory=dict)
+    company: int = MANY
     outbox: list[Order] = field(default_factory=list)
 
     @property
@@ -202,13 +208,30 @@ class Worker:
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Workers that are interchangeable: same code, executor kind and environment variables."""
+    """Workers that are interchangeable: same code, executor kind and environment variables.
+
+    Attributes:
+        concurrency: Attempts that run at once in one worker; quick ones may wait behind them.
+        together: It is more than one.
+    """
 
     key: PoolKey
     is_async: bool
+    reuse: Reuse
+    concurrency: int = field(init=False)
+    together: bool = field(init=False)
     workers: dict[int, Worker] = field(default_factory=dict)
     crashed_starts: int = 0
     killed_starts: int = 0
+
+    def __post_init__(self) -> None:
+        self.concurrency = self.reuse.concurrency
+        self.together = self.concurrency > 1
+
+    @property
+    def full(self) -> bool:
+        """Whether it may not have more workers."""
+        return len(self.workers) >= self.reuse.max_workers
 
 
 @dataclass(slots=True, eq=False)

@@ -200,11 +200,15 @@ class Welcome(Message, tag=30):
         bundle: Code of the runs this worker serves.
         blobs: Folder of the blob store.
         grace: Seconds a cancelled attempt has to end by itself.
+        concurrency: Attempts an async worker runs at once, however long they take.
+        sync: Whether stored blobs must survive power loss.
     """
 
     bundle: Bundle
     blobs: str
     grace: float
+    concurrency: int = 1
+    sync: bool = True
 
 
 class Assign(Message, tag=31):

@@ -5,8 +5,9 @@ Theory of operation
 Assigned attempts wait in a FIFO. An attempt is *active* while it has no outstanding call: it
 computes, or waits for something only it knows about. One that has called children is waiting for
 them, costs nothing, and lets the next one start; the controller, which sees the same calls,
-reckons in the same way, so nothing has to be said about it. The next attempt starts when none is
-active; of tasks that are known to be quick, a few start together, to share a turn of the loop.
+reckons in the same way, so nothing has to be said about it. The next attempt starts when fewer are
+active than the environment's ``concurrency``, which is 1 unless its ``ReusePolicy`` says otherwise;
+of tasks that are known to be quick, a few start together, to share a turn of the loop.
 
 Each attempt is one ``asyncio.Task`` with a context of its own, in which its scope is set. From
 Python 3.12 on the task starts eagerly: one that never waits is done without a turn of the loop.
@@ -82,6 +83,8 @@ class AsyncExecutor(Session):
         self._context = copy_context()
         self._queue: deque[Attempt] = deque()
         self._active = 0
+        self._concurrency = link.welcome.concurrency
+        self._most_active = max(BURST, self._concurrency)
         self._pumping = False
         self._pace = Pace()
         self._flush_due = False
@@ -189,15 +192,15 @@ class AsyncExecutor(Session):
         self._loop.stop()
 
     def _pump(self) -> None:
-        """Start queued attempts while none is active, without keeping the loop from its work."""
+        """Start queued attempts as others end, without keeping the loop from its work."""
         if self._pumping:
             return
         self._pumping = True
         until = time.perf_counter() + FLUSH_SECONDS
-        while self._queue and self._active < BURST:
+        while self._queue and self._active < self._most_active:
             attempt = self._queue[0]
             quick = self._pace.quick(attempt.task_number)
-            if self._active and not quick:
+            if self._active >= self._concurrency and not quick:
                 break
             if time.perf_counter() > until:
                 self._loop.call_soon(self._pump)
