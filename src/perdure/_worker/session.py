@@ -61,7 +61,7 @@ class Session(ABC):
         self.lock = threading.Lock()
         self.messages: list[Message] = []
         self.attempts: dict[int, Attempt] = {}
-        self.blobs = LocalBlobs(Path(link.welcome.blobs))
+        self.blobs = LocalBlobs(Path(link.welcome.blobs), sync=link.welcome.sync)
         self.logs = link.logs
         self.surroundings = Surroundings()
         self._sock: socket.socket = link.sock
