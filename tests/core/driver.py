@@ -11,7 +11,7 @@ from perdure._core.ids import action_id, digest, root_id
 from perdure._core.invariants import check
 from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
-from perdure._core.model import Demand, Failure, Loader, Outcome, RetryPolicy, TaskSpec
+from perdure._core.model import Demand, Failure, Loader, Outcome, RetryPolicy, Reuse, TaskSpec
 from perdure._core.model import TimeoutPolicy as Timeout
 from perdure._core.orders import Deliver, Start
 from perdure._core.records import ActionRow, AttemptRow, RunEnd, RunRow
@@ -21,6 +21,7 @@ from perdure._journal.memory import MemoryJournal
 
 Kind = TypeVar("Kind")
 NO_LIMITS = Timeout()
+SHARED = Reuse()
 DIED = failures.worker_lost("its worker died")
 
 
@@ -33,6 +34,7 @@ def spec(
     cpu: float = 1.0,
     memory: int = 0,
     timeout: Timeout = NO_LIMITS,
+    reuse: Reuse = SHARED,
 ) -> TaskSpec:
     """Return a task spec."""
     return TaskSpec(
@@ -42,6 +44,7 @@ def spec(
         demand=Demand(cpu=cpu, memory=memory),
         retry=RetryPolicy(count=retries, base=base, jitter=0.0),
         timeout=timeout,
+        reuse=reuse,
     )
 
 

@@ -385,8 +385,15 @@ def _is_stuck(worker: Worker, now: float) -> bool:
     return now - worker.last_done >= STUCK_SECONDS
 
 
-def _head(lane: Lane) -> tuple[int, ...]:
-    return min((queue.heap[0][0] for queue in lane.queues.values() if queue.heap), default=())
+def _head(lane: Lane) -> tuple[tuple[int, ...], int]:
+    """Return the place of the lane's first action: by its parent, then among its siblings."""
+    return min((_first(queue) for queue in lane.queues.values() if queue.heap), default=((), 0))
+
+
+def _first(queue: RunQueue) -> tuple[tuple[int, ...], int]:
+    order, _, parent = queue.heap[0]
+    siblings = queue.by_parent[parent]
+    return order, siblings[0].index if siblings else 0
 
 
 def capacity(action: Action) -> int:
