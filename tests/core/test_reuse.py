@@ -176,6 +176,21 @@ def test_a_parent_in_the_only_worker_does_not_starve_its_child(is_async: bool) -
     assert child.stage is Stage.RUNNING
 
 
+def test_the_room_that_a_waiting_parent_has_made_is_not_used_when_it_goes_on() -> None:
+    driver = Driver(cpu=8)
+    task = pooled(is_async=False, max_workers=1)
+    root = driver.start(task)
+    children = [driver.call(root, pooled("c", is_async=False, max_workers=1), k) for k in (1, 2)]
+    driver.block(root)
+    assert running(children) == 1
+    driver.machine.unblocked(root.attempt.handle)  # type: ignore[union-attr]
+    driver.end(children[0])
+    assert len(driver.machine.scheduler.workers) == 2
+    assert running(children) == 0
+    driver.block(root)
+    assert running(children) == 1
+
+
 def test_memory_for_one_is_enough_for_parent_and_children_in_one_worker() -> None:
     driver = Driver(cpu=1, memory=100)
     root = driver.start(pooled("parent", concurrency=4, max_workers=1, memory=60))

@@ -9,7 +9,7 @@ the oracle. Whatever time and kills may change (how often something runs) has no
 import random
 from dataclasses import dataclass, field
 
-from perdure._core.model import Demand, Loader, RetryPolicy, TaskSpec, TimeoutPolicy
+from perdure._core.model import Demand, Loader, RetryPolicy, Reuse, TaskSpec, TimeoutPolicy
 
 MODULUS = 1_000_003
 ALWAYS = 10**9
@@ -22,6 +22,12 @@ SLACK = 12
 """Attempts a node with a time limit has beyond its hangs: faults may slow honest ones down."""
 
 GENEROUS = 1000
+SHARED = Reuse()
+POOLS = {
+    False: [SHARED, Reuse("p", 1, 0, 1), Reuse("p", 1, 2, 3)],
+    True: [SHARED, Reuse("p", 3), Reuse("p", 5, 0, 1), Reuse("q", 2, 2, 2), Reuse("p", 1, 1, 1)],
+}
+"""Whose workers nodes run in, sync and async ones."""
 
 
 @dataclass
@@ -40,6 +46,7 @@ class Node:
         endless: It sleeps until its parent, which does not wait for it, cancels it.
         stubborn: It does not care to be interrupted.
         generous: Its budget is larger than any number of crashes.
+        reuse: Whose workers it runs in.
     """
 
     path: str
@@ -56,6 +63,7 @@ class Node:
     stubborn: bool = False
     generous: bool = False
     cpu: float = 1.0
+    reuse: Reuse = SHARED
 
     @property
     def spec(self) -> TaskSpec:
@@ -72,12 +80,28 @@ class Node:
                 count=GENEROUS if self.generous else retries, base=0.01 * self.retries, cap=0.5
             ),
             timeout=TimeoutPolicy(max_runtime=limit),
+            reuse=self.reuse,
         )
 
 
 def make(seed: int, *, generous: bool = False) -> Node:
     """Return the program of that seed."""
-    return _make(random.Random(seed), "r", 0, generous)
+    program = _make(random.Random(seed), "r", 0, generous)
+    _settle(random.Random(seed + 1_000_000), program)
+    return program
+
+
+def _settle(rng: random.Random, program: Node) -> None:
+    """Let half of the programs use pools: most of their nodes the same, some another."""
+    if rng.random() < 0.5:
+        return
+    usual = {colour: rng.choice(pools) for colour, pools in POOLS.items()}
+    nodes = [program]
+    while nodes:
+        node = nodes.pop()
+        pools = POOLS[node.is_async]
+        node.reuse = usual[node.is_async] if rng.random() < 0.7 else rng.choice(pools)
+        nodes += [child for group in node.groups for child in group]
 
 
 def _make(rng: random.Random, path: str, depth: int, generous: bool) -> Node:

@@ -9,7 +9,7 @@ from perdure._core.machine import Machine
 from perdure._core.model import Demand
 from perdure._core.orders import Start
 from perdure._core.records import ActionRow, RunEnd
-from perdure._core.state import Attempt, Run
+from perdure._core.state import Attempt, Run, Worker
 from simulation.worker import Body, SimWorker
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Shell:
         machine.place()
         effects = machine.effects
         for worker in effects.spawns:
-            self.spawn(worker.number, is_async=worker.pool.is_async)
+            self.spawn(worker)
         effects.spawns.clear()
         for number, worker in effects.told.items():
             for order in worker.outbox:
@@ -106,8 +106,11 @@ class Shell:
         effects.ended.clear()
         check(machine)
 
-    def spawn(self, number: int, *, is_async: bool) -> None:
-        worker = self.workers[number] = SimWorker(self, number, is_async=is_async)
+    def spawn(self, asked: Worker) -> None:
+        number, pool = asked.number, asked.pool
+        worker = self.workers[number] = SimWorker(
+            self, number, is_async=pool.is_async, concurrency=pool.concurrency
+        )
 
         def hello() -> None:
             if worker.alive:

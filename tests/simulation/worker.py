@@ -52,11 +52,12 @@ class Body:
 
 
 class SimWorker:
-    """A process: takes orders in order, one running body at a time, dies without a word."""
+    """A process: takes orders in order, runs as many bodies at a time as its pool says, dies
+    without a word."""
 
-    def __init__(self, shell: "Shell", number: int, *, is_async: bool) -> None:
+    def __init__(self, shell: "Shell", number: int, *, is_async: bool, concurrency: int) -> None:
         self.shell, self.world = shell, shell.world
-        self.number, self.is_async = number, is_async
+        self.number, self.is_async, self.concurrency = number, is_async, concurrency
         self.alive = True
         self.bodies: dict[int, Body] = {}
         self.link_up = self.link_down = 0.0
@@ -116,11 +117,14 @@ class SimWorker:
     # --- execution --------------------------------------------------------------------------------
 
     def run_next(self) -> None:
-        """Start the next body, if nothing is running."""
+        """Start the next bodies, as long as not too many are running."""
         active = [b for b in self.bodies.values() if not b.blocked]
-        if not active or any(b.started for b in active):
-            return
-        body = active[0]
+        running = sum(b.started for b in active)
+        waiting = [b for b in active if not b.started]
+        for body in waiting[: max(0, self.concurrency - running)]:
+            self.start(body)
+
+    def start(self, body: Body) -> None:
         body.started = True
         self.shell.executed(body)
         body.code = execute(self, body)

@@ -185,6 +185,8 @@ class Scheduler:
         best_cost = (1 << 30, 0)
         pool, demand = lane.pool, lane.demand
         fits = self.ledger.fits(demand)
+        if pool.crowded:
+            return None
         most, concurrency = capacity(action), pool.concurrency
         hosts = pool.is_async and (task.makes_calls or pool.full)
         for worker in pool.workers.values():
@@ -321,6 +323,8 @@ class Scheduler:
             idle = [
                 w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping
             ]
+            if not idle:
+                continue
             idle.sort(key=lambda w: w.idle_since)
             kept, short, long = self._patience(pool, idle, now)
             surplus = len(pool.workers) - kept

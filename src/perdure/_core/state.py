@@ -233,6 +233,14 @@ class Pool:
         """Whether it may not have more workers."""
         return len(self.workers) >= self.reuse.max_workers
 
+    @property
+    def crowded(self) -> bool:
+        """Whether no more of its workers may work: waiting parents made room for the others."""
+        most = self.reuse.max_workers
+        if self.is_async or len(self.workers) <= most:
+            return False
+        return sum(worker.load > 0 for worker in self.workers.values()) >= most
+
 
 @dataclass(slots=True, eq=False)
 class Lane:
