@@ -1,3 +1,4 @@
+import dataclasses
 import datetime as dt
 import mmap
 import warnings
@@ -96,6 +97,77 @@ def test_a_large_array_is_read_in_place_and_cannot_be_written_to(tmp_path: Path)
     assert isinstance(result.base, mmap.mmap)
     assert not result.flags.writeable
     assert result.flags.aligned
+
+
+class Watched(LocalBlobs):
+    """Blobs that note the addresses of what is put, and what is hashed for it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, sync=False)
+        self.addresses: list[int] = []
+
+    def put(self, parts: Any) -> bytes:
+        self.addresses += [pa.py_buffer(part).address for part in parts]
+        return super().put(parts)
+
+
+@dataclasses.dataclass
+class Holder:
+    array: Any
+
+
+class HolderModel(BaseModel):
+    array: Any
+
+
+HOLDERS: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = [
+    (lambda array: array, lambda value: value),
+    (lambda array: [1, array], lambda value: value[1]),
+    (lambda array: {"a": {"b": (array,)}}, lambda value: value["a"]["b"][0]),
+    (lambda array: {1: array}, lambda value: value[1]),
+    (lambda array: Holder([array]), lambda value: value.array[0]),
+    (lambda array: HolderModel(array=array), lambda value: value.array),
+]
+
+
+@pytest.mark.parametrize(("hold", "held"), HOLDERS)
+def test_an_array_is_written_and_read_in_place_wherever_it_is(
+    hold: Callable[[Any], Any], held: Callable[[Any], Any], tmp_path: Path
+) -> None:
+    blobs = Watched(tmp_path)
+    array = np.arange(100_000.0).reshape(100, 1000)
+    encoded = dumps(hold(array), blobs)
+    assert len(encoded.data) < 1000
+    assert blobs.addresses == [array.ctypes.data]
+    result = held(loads(encoded.data, blobs))
+    assert isinstance(result.base, mmap.mmap)
+    assert np.array_equal(result, array)
+
+
+def test_an_array_that_was_read_is_passed_on_without_hashing_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+    encoded = dumps(np.arange(100_000.0), blobs)
+    array = loads(encoded.data, blobs)
+    monkeypatch.setattr("perdure._blobs.local.blake3_of", lambda views: pytest.fail("hashed"))
+    assert dumps(array, blobs) == encoded
+    assert dumps(array.reshape(10, -1), blobs).blobs == encoded.blobs
+
+
+def test_parts_of_an_array_that_was_read_are_arrays_of_their_own(blobs: MemoryBlobs) -> None:
+    array = np.arange(100_000.0).reshape(100, 1000)
+    result = loads(dumps(array, blobs).data, blobs)
+    for part in (slice(50), slice(None, None, -1), (slice(None), slice(500)), slice(99, 100)):
+        assert digest(result[part]) == digest(array[part].copy())
+    assert digest(result.T) == digest(array.T.copy())
+
+
+def test_an_array_that_was_read_can_never_be_written_to(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    result = loads(dumps(np.arange(100_000.0), blobs).data, blobs)
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        result.flags.writeable = True
 
 
 def test_the_digest_of_an_array_is_that_of_its_content() -> None:
@@ -253,6 +325,16 @@ def table() -> Any:
 )
 def test_arrow_data_comes_back_equal(value: Any, blobs: MemoryBlobs) -> None:
     assert round_trip(value, blobs) == value
+
+
+def test_a_large_table_is_written_and_read_in_place(tmp_path: Path) -> None:
+    blobs = Watched(tmp_path)
+    original = pa.table({"a": np.arange(100_000)})
+    before = pa.total_allocated_bytes()
+    encoded = dumps(original, blobs)
+    assert original.column("a").chunk(0).buffers()[1].address in blobs.addresses
+    assert loads(encoded.data, blobs) == original
+    assert pa.total_allocated_bytes() == before
 
 
 @pytest.mark.parametrize("name", table().column_names)

@@ -197,15 +197,16 @@ def _remember(known: dict[bytes, _T], digest: bytes, what: _T) -> None:
 
 def _fill(descriptor: int, views: list[memoryview], *, sync: bool) -> None:
     """Write ``views`` one after the other; with ``sync`` they are on disk afterwards."""
-    offset = 0
+    offset = begun = 0
     for view in views:
         rest = view
         while rest:
             written = os.write(descriptor, rest[:_WRITE_CHUNK])
-            if sync and written == _WRITE_CHUNK:  # the last piece is what fsync waits for
-                begin_writeback(descriptor, offset, written)
-            offset += written
             rest = rest[written:]
+            offset += written
+            if sync and offset - begun >= _WRITE_CHUNK:
+                begin_writeback(descriptor, begun, offset - begun)
+                begun = offset
     if sync:
         os.fsync(descriptor)
 

@@ -49,8 +49,11 @@ def _raw(array: Any) -> memoryview | bytes:
     """
     if not array.nbytes:
         return b""
-    if isinstance(array.base, mmap.mmap) and len(array.base) == array.nbytes:
-        return memoryview(array.base)
+    base = array.base
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and len(base) == array.nbytes:
+        return memoryview(base)
     view: memoryview = array.reshape(-1).view(np.uint8).data
     return view
 

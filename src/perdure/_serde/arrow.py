@@ -45,11 +45,28 @@ RESOLVERS.append(_resolve)
 
 
 def _encode(writer: "Writer", kind: str, table: Any, columns: int | None) -> Ext:
-    sink = pa.BufferOutputStream()
-    with ipc.new_stream(sink, table.schema) as stream:
+    sink = _Parts()
+    with ipc.new_stream(pa.PythonFile(sink, "w"), table.schema) as stream:
         stream.write_table(table)
-    buffer = writer.buffer(memoryview(sink.getvalue()))
+    buffer = writer.buffer(*sink.parts)
     return writer.node(f.ARROW, (kind, table_digest(table), table.num_rows, columns, buffer))
+
+
+class _Parts:
+    """A file that keeps what is written to it in place: columns are not copied."""
+
+    closed = False
+
+    def __init__(self) -> None:
+        self.parts: list[memoryview] = []
+
+    def write(self, data: Any) -> int:
+        """Keep a buffer of the table, or bytes between them."""
+        self.parts.append(memoryview(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: there is nowhere to write to."""
 
 
 @decodes(f.ARROW)

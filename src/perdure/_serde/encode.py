@@ -144,13 +144,14 @@ class Writer:
         finally:
             self._depth = depth
 
-    def buffer(self, data: bytes | memoryview) -> Ext:
+    def buffer(self, *parts: bytes | memoryview) -> Ext:
         """Return a node for raw bytes, which are put into the blob store if they are many."""
-        if len(data) <= INLINE_BYTES:
-            return Ext(f.RAW, bytes(data))
-        key = self.blobs.put([data])
+        size = sum(map(len, parts))
+        if size <= INLINE_BYTES:
+            return Ext(f.RAW, b"".join(parts))
+        key = self.blobs.put(parts)
         self.refs[key] = None
-        return Ext(f.BLOB, key + len(data).to_bytes(8, "big"))
+        return Ext(f.BLOB, key + size.to_bytes(8, "big"))
 
 
 def _dumps_tagged(value: object, blobs: Blobs) -> Encoded:
