@@ -8,6 +8,7 @@ import time
 import perdure
 
 env = perdure.TaskEnvironment("storm")
+pool = perdure.TaskEnvironment("pool", reusable=perdure.ReusePolicy(concurrency=8))
 LOG = os.environ.get("STORM_LOG", "/dev/null")
 WIDTH = int(os.environ.get("STORM_WIDTH", "20"))
 
@@ -43,7 +44,7 @@ def leaf(x: int) -> int:
     return x * 2
 
 
-@env.task
+@pool.task
 async def async_leaf(x: int) -> int:
     executed()
     await asyncio.sleep(0.002)
