@@ -1,60 +1,152 @@
-"""``python bench``: every workload, each in a process and a home of its own.
+"""``make bench``: the same workloads on Perdure and its peers, interleaved, and a page of results.
 
-Figures are of this machine, as it is now, and durable (``PERDURE_DURABILITY``, default ``full``).
+python bench [--rounds N] [--peers a,b] [--workloads "map 1M,retries"] [--smoke] [--add]
+python bench --render          write the page again from what was measured last
 """
 
-import json
+import argparse
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+import machine
+import measure
+import report
+from catalogue import PEERS, WORKLOADS
+from child import HERE
+from results import Results, Sample
 
-ONE_TASK = """
-import perdure
-env = perdure.TaskEnvironment("cold")
-@env.task
-def hello(name: str) -> str:
-    return f"hello {name}"
+ROOT = HERE.parent
+PATIENCE_WITH_US = 4
+"""Perdure is the subject: it may take so much longer than a peer for all rounds of a workload."""
+
+
+def main(arguments: list[str]) -> int:
+    """Measure, and write the page after every round."""
+    given = parse(arguments)
+    page: Path = given.output / "benchmarks.md"
+    kept = page.with_suffix("") / "results.json"
+    if given.render:
+        report.write(Results.load(kept), page)
+        return 0
+    results = Results.load(kept) if given.add and kept.exists() else Results()
+    results.samples = [
+        each
+        for each in results.samples
+        if not (each.workload in given.workloads and each.peer in given.peers)
+    ]
+    pythons = {peer: python(peer, given.here) for peer in given.peers}
+    known = results.machine.get("versions", {})
+    results.machine = machine.describe(pythons) | {"commit": commit()}
+    results.machine["versions"] = known | results.machine["versions"]
+    spent: dict[tuple[str, str], list[float]] = {}
+    for turn in range(given.rounds):
+        for workload in given.workloads:
+            for peer in (each for each in given.peers if each in WORKLOADS[workload].peers):
+                took = spent.setdefault((workload, peer), [])
+                if took and not worth_repeating(peer, took, given.patience):
+                    continue
+                start = time.perf_counter()
+                sample = one(workload, peer, pythons[peer], given.smoke)
+                took.append(time.perf_counter() - start)
+                results.samples.append(sample)
+                say(turn, sample, took[-1])
+                results.save(kept)
+        report.write(results, page)
+    print(f"wrote {page}")
+    return 1 if given.smoke and any(each.failed for each in results.samples) else 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", type=names(PEERS), default=list(PEERS), help=", ".join(PEERS))
+    parser.add_argument(
+        "--workloads", type=names(WORKLOADS), default=list(WORKLOADS), help=", ".join(WORKLOADS)
+    )
+    parser.add_argument("--smoke", action="store_true", help="one round, as small as can be")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=30.0,
+        help="seconds that a peer may take for all rounds of a workload; once is always done",
+    )
+    parser.add_argument(
+        "--add", action="store_true", help="keep what was measured of other workloads and peers"
+    )
+    parser.add_argument("--render", action="store_true", help="only write the page again")
+    parser.add_argument(
+        "--here", action="store_true", help="use this Python, not the environments under .venvs"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "docs", help="folder of benchmarks.md"
+    )
+    given = parser.parse_args(arguments)
+    if given.smoke:
+        given.rounds = 1
+    return given
+
+
+def names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
+    """Return a reader of comma-separated names."""
+
+    def read(text: str) -> list[str]:
+        wanted = [each.strip() for each in text.split(",")]
+        unknown = [each for each in wanted if each not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+        return [each for each in known if each in wanted]
+
+    return read
+
+
+def worth_repeating(peer: str, took: list[float], patience: float) -> bool:
+    """Whether another run fits into what a workload may take."""
+    if peer.startswith("perdure"):
+        patience *= PATIENCE_WITH_US
+    return sum(took) + took[-1] <= patience
+
+
+def python(peer: str, here: bool) -> Path:
+    """Return the Python that a peer runs with."""
+    return Path(sys.executable) if here else ROOT / ".venvs" / PEERS[peer].venv / "bin" / "python"
+
+
+def one(workload: str, peer: str, python: Path, smoke: bool) -> Sample:
+    """Run a workload once."""
+    command = [str(python), str(HERE / "one.py"), workload, "--peer", peer]
+    command += ["--smoke"] if smoke else []
+    when = time.time()
+    try:
+        figures = measure.run(command, os.environ, WORKLOADS[workload].timeout)
+    except measure.MeasurementError as error:
+        return Sample(workload, peer, when, failed=str(error))
+    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}
+    del rounded["workload"], rounded["peer"]
+    return Sample(workload, peer, when, rounded)
+
+
+def say(turn: int, sample: Sample, took: float) -> None:
+    """Print a line about a run."""
+    workload = WORKLOADS[sample.workload]
+    value = sample.figures.get(workload.figure)
+    result = f"{report.number(value)} {workload.unit}" if value is not None else sample.failed
+    now = datetime.now().strftime("%H:%M:%S")
+    print(f"{now} round {turn + 1}  {sample.workload:22} {PEERS[sample.peer].title:20} {result}"
+          f"  ({took:.0f} s)", flush=True)  # fmt: skip
+
+
+def commit() -> str:
+    """Return the commit that was measured, marked if files were changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
 if __name__ == "__main__":
-    print(perdure.run(hello, name="you").result())
-"""
-
-
-def timed(command: list[str], home: Path) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, env=os.environ | {"PERDURE_HOME": str(home)}, check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-    return time.perf_counter() - start
-
-
-def whole_processes(folder: Path) -> None:
-    """Cold start of a one-task script, and of the import."""
-    script = folder / "one_task.py"
-    script.write_text(ONE_TASK)
-    for name, command in (
-        ("python -c pass", [sys.executable, "-c", "pass"]),
-        ("import perdure", [sys.executable, "-c", "import perdure"]),
-        ("one-task script", [sys.executable, str(script)]),
-    ):
-        seconds = sorted(timed(command, folder / "home") for _ in range(5))
-        print(json.dumps({"workload": name, "median_s": round(seconds[2], 3)}), flush=True)
-
-
-def main(names: list[str]) -> None:
-    import tempfile
-
-    import workloads
-
-    with tempfile.TemporaryDirectory() as folder:
-        if not names:
-            whole_processes(Path(folder))
-    for name in names or workloads.WORKLOADS:
-        subprocess.run([sys.executable, str(HERE / "one.py"), name], check=True)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

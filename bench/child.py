@@ -1,4 +1,4 @@
-"""What workloads share, whoever runs them: fixed work, honest memory, references measured just then.
+"""What workloads share, whoever runs them: fixed work, honest memory, references taken just then.
 
 Everything here must stay light: it is imported into the process that is measured.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 Figures = dict[str, Any]
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

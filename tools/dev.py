@@ -29,8 +29,10 @@ def main(action: str, *arguments: str) -> int:
     if action == "test":
         return gate(list(arguments))
     if action == "demo":
-        python = environment("demo", [Path(sys.executable)], "examples")
+        python = environment("demo", [Path(sys.executable)], project("examples"))
         return run([python, "examples/flights/demo.py", *arguments])
+    if action == "bench":
+        return bench(list(arguments))
     python = tools_python()
     commands: dict[str, list[Command]] = {
         "lint": formatting(python) + layers(python),
@@ -40,7 +42,6 @@ def main(action: str, *arguments: str) -> int:
             [python, "-m", "ruff", "format", *checked()],
         ],
         "docs": [[python, "-m", "pytest", "-q", "tests/test_docs.py"]],
-        "bench": [[python, "bench", *arguments]],
     }
     return max(run(command) for command in commands[action])
 
@@ -52,7 +53,7 @@ def gate(arguments: list[str]) -> int:
     say(f"Pythons: {', '.join(found)}")
     failed: list[str] = []
     for index, (version, candidates) in enumerate(found.items()):
-        python = environment(version, candidates, "dev,examples")
+        python = environment(version, candidates, project("dev,examples"))
         steps: dict[str, list[Command]] = {}
         if index == 0:
             steps |= {
@@ -70,6 +71,15 @@ def gate(arguments: list[str]) -> int:
     say(f"{'FAILED: ' + ', '.join(failed) if failed else 'all passed'}, in "
         f"{time.monotonic() - started:.0f} s")  # fmt: skip
     return 1 if failed else 0
+
+
+def bench(arguments: list[str]) -> int:
+    """Run the benchmarks: Perdure as a user has it, the peers in an environment of their own."""
+    _, candidates = next(iter(interpreters().items()))
+    python = environment("bench-perdure", candidates, [*project(""), "numpy"])
+    environment("bench", candidates, ["-r", "bench/peers.txt"])
+    run([python, "-m", "compileall", "-q", "src", "bench"])
+    return run([python, "bench", *arguments])
 
 
 def formatting(python: Path) -> list[Command]:
@@ -98,7 +108,7 @@ def checked() -> list[str]:
 def tools_python() -> Path:
     """Return the Python of the environment in which the checks run: the oldest."""
     version, candidates = next(iter(interpreters().items()))
-    return environment(version, candidates, "dev,examples")
+    return environment(version, candidates, project("dev,examples"))
 
 
 def interpreters() -> dict[str, list[Path]]:
@@ -137,12 +147,17 @@ def _version(python: Path) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def environment(name: str, candidates: list[Path], extras: str) -> Path:
+def project(extras: str) -> Command:
+    """Return what pip is told to install this project with these extras."""
+    return ["-c", "constraints.txt", "-e", f".[{extras}]"]
+
+
+def environment(name: str, candidates: list[Path], wanted: Command) -> Path:
     """Return the Python of the virtual environment ``name``, after making it if need be."""
     folder = VENVS / name
     python, stamp = folder / "bin" / "python", folder / "stamp"
-    wanted = _fingerprint(extras)
-    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+    fingerprint = _fingerprint(wanted)
+    if python.exists() and stamp.exists() and stamp.read_text() == fingerprint:
         return python
     for candidate in candidates:
         say(f"making {folder.relative_to(ROOT)} with {candidate}")
@@ -153,18 +168,20 @@ def environment(name: str, candidates: list[Path], extras: str) -> Path:
     else:
         sys.exit(f"No virtual environment could be made for {name}: is python3-venv installed?")
     install: Command = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-    if status := run([*install, "-c", "constraints.txt", "-e", f".[{extras}]"]):
+    if status := run([*install, *wanted]):
         sys.exit(status)
-    stamp.write_text(wanted)
+    stamp.write_text(fingerprint)
     return python
 
 
-def _fingerprint(extras: str) -> str:
+def _fingerprint(wanted: Command) -> str:
     """Return a digest of everything that decides what is installed."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    parts = (project["project"], project["build-system"], extras)
-    pins = (ROOT / "constraints.txt").read_text()
-    return hashlib.sha256((repr(parts) + pins).encode()).hexdigest()
+    parts = [repr(wanted)]
+    parts += [path.read_text() for each in wanted if (path := ROOT / each).is_file()]
+    if "-e" in wanted:
+        ours = tomllib.loads((ROOT / "pyproject.toml").read_text())
+        parts += [repr((ours["project"], ours["build-system"]))]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
 def run(command: Command) -> int:

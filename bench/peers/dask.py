@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from child import CORES, SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 from distributed import Client, LocalCluster, worker_client
+
+from child import CORES, SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 
 
 def noop(i: int) -> int:

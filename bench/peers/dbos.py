@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from child import SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 from dbos import DBOS, SetWorkflowID
+
+from child import SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 from history import arrive, kill_and_resume
 
 

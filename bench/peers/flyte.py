@@ -10,8 +10,9 @@ from typing import Any
 
 import flyte
 import numpy as np
-from child import SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 from flyte.io import File
+
+from child import SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 from history import arrive, kill_and_resume
 
 env = flyte.TaskEnvironment(name="bench")

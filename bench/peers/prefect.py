@@ -16,12 +16,13 @@ os.environ.setdefault("PREFECT_CLOUD_ENABLE_ORCHESTRATION_TELEMETRY", "false")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 
 import numpy as np
-from child import CORES, SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
-from history import arrive, kill_and_resume
 from prefect import flow as prefect_flow
 from prefect import task
 from prefect.cache_policies import INPUTS, NO_CACHE
 from prefect.task_runners import ProcessPoolTaskRunner, ThreadPoolTaskRunner
+
+from child import CORES, SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
+from history import arrive, kill_and_resume
 
 threads: Any = ThreadPoolTaskRunner(max_workers=16)
 processes: Any = ProcessPoolTaskRunner(max_workers=CORES)

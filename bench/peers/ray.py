@@ -17,6 +17,7 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import numpy as np
 import ray
+
 from child import CORES, SPINS, Figures, efficiency, fail_once, hand_over_figures, rest, spin
 
 STORE = 4 << 30
@@ -57,7 +58,6 @@ def resting(seconds: float) -> float:
     return rest(seconds)
 
 
-@ray.remote
 class Sleeper:
     """An actor of ``async def`` methods: Ray's way to many waiting calls in one process."""
 
@@ -143,7 +143,7 @@ def hand_over(scratch: Path, mb: int) -> Figures:
 def sleepers(scratch: Path, n: int, seconds: float) -> Figures:
     """n calls of one async actor."""
     with cluster(scratch):
-        actor = Sleeper.options(max_concurrency=n).remote()
+        actor = ray.remote(Sleeper).options(max_concurrency=n).remote()
         ray.get(actor.nap.remote(0.0))
         start = time.perf_counter()
         ray.get([actor.nap.remote(seconds) for _ in range(n)])

@@ -1,0 +1,210 @@
+"""Writes the page: goals, an overview, and for every workload a table and a chart."""
+
+import statistics
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import plots
+from catalogue import PEERS, WORKLOADS, Workload
+from results import Results
+from targets import Target, targets
+
+OURS = ("perdure", "perdure-process")
+
+INTRO = """\
+<!-- Written by `make bench`; the figures are in benchmarks/results.json. -->
+
+# Benchmarks
+
+The same workloads on Perdure and on its peers, in one go: round by round, workload by workload, all
+peers one after the other, each in a process and a home of its own. Figures are medians over the
+runs; the spread is the smallest and the largest. Nothing else should run on the machine. How it is
+done, and how to do it again, is in [bench/README.md](../bench/README.md).
+"""
+
+
+def write(results: Results, page: Path) -> None:
+    """Write the page, and its charts into a folder beside it."""
+    charts = page.with_suffix("")
+    charts.mkdir(parents=True, exist_ok=True)
+    for old in charts.glob("*.svg"):
+        old.unlink()
+    measured = [
+        name for name in WORKLOADS if any(each.workload == name for each in results.samples)
+    ]
+    parts = [INTRO, _machine(results), _peers(results), _targets(results)]
+    parts += [_overview(results, measured)]
+    parts += [_section(results, name, charts) for name in measured]
+    page.write_text("\n".join(parts))
+
+
+def _machine(results: Results) -> str:
+    machine = results.machine
+    first, last = (
+        datetime.fromtimestamp(pick(each.when for each in results.samples), UTC)
+        for pick in (min, max)
+    )
+    rows = [
+        ("measured", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"),
+        ("machine", f"{machine['cores']} cores, {machine['memory_gb']} GB; {machine['processor']}"),
+        ("system", f"{machine['system']}, Python {machine['python']}"),
+        ("disk", f"one fdatasync takes {machine['fdatasync_ms']:.2f} ms (median)"),
+        ("Perdure", f"commit {machine['commit']}"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows), ""])
+
+
+def _peers(results: Results) -> str:
+    versions = results.machine["versions"]
+    lines = ["## Who, and what each promises", "", "| | version | |", "|---|---|---|"]
+    lines += [
+        f"| {peer.title} | {versions.get(peer.package, results.machine['python'])} | {peer.how} |"
+        for name, peer in PEERS.items()
+        if any(each.peer == name for each in results.samples)
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _targets(results: Results) -> str:
+    lines = [
+        "## Goals",
+        "",
+        "What Perdure wants to reach on two cores; durable, `full` unless said otherwise.",
+        "",
+        "| | goal | measured | |",
+        "|---|---|---|---|",
+    ]
+    for each in targets(results):
+        sign = "≤" if each.at_most else "≥"
+        lines.append(
+            f"| {each.what} | {sign} {number(each.limit)} {each.unit} | {_measured(each)} | "
+            f"{ {True: 'reached', False: 'not yet', None: ''}[each.met] } |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _measured(target: Target) -> str:
+    return "not measured" if target.measured is None else f"{number(target.measured)} {target.unit}"
+
+
+def _overview(results: Results, measured: list[str]) -> str:
+    peers = [name for name in PEERS if any(each.peer == name for each in results.samples)]
+    lines = [
+        "## Overview",
+        "",
+        "| | " + " | ".join(PEERS[name].title for name in peers) + " |",
+        "|---|" + "---:|" * len(peers),
+    ]
+    for name in measured:
+        cells = [_cell(results.median(name, peer)) for peer in peers]
+        workload = WORKLOADS[name]
+        lines.append(f"| {workload.title}, {workload.unit} | {' | '.join(cells)} |")
+    note = "Smaller sizes of single peers are named below, and why some were not measured."
+    return "\n".join([*lines, "", note, ""])
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else number(value)
+
+
+def _section(results: Results, name: str, charts: Path) -> str:
+    workload = WORKLOADS[name]
+    lines = [f"## {workload.title}", "", f"In {workload.unit}; {workload.better} is better.", ""]
+    present = [peer for peer in PEERS if results.values(name, peer)]
+    if len(present) > 1:
+        chart = f"{'-'.join(name.replace('/', '').split())}.svg"
+        title = f"{workload.title}, {workload.unit}"
+        rows = [_bar(results, name, peer) for peer in present]
+        (charts / chart).write_text(plots.bars(title, rows))
+        lines += [f"![{title}]({charts.name}/{chart})", ""]
+    lines += _table(results, name, workload, present)
+    lines += _further(results, name)
+    lines += _reasons(results, name, workload)
+    return "\n".join(lines)
+
+
+def _bar(results: Results, name: str, peer: str) -> plots.Bar:
+    values = results.values(name, peer)
+    middle = statistics.median(values)
+    return plots.Bar(
+        PEERS[peer].title, middle, min(values), max(values), number(middle), peer in OURS
+    )
+
+
+def _table(results: Results, name: str, workload: Workload, present: list[str]) -> list[str]:
+    lines = [
+        "| | median | spread | Perdure is | peak memory, all processes | of the caller | runs | |",
+        "|---|---:|---:|---:|---:|---:|---:|---|",
+    ]
+    ours = results.median(name, "perdure")
+    for peer in present:
+        values = results.values(name, peer)
+        middle = statistics.median(values)
+        cells = [
+            PEERS[peer].title,
+            number(middle),
+            f"{number(min(values))} to {number(max(values))}",
+            "" if ours is None or peer in OURS else compared(ours, middle, workload.better),
+            _megabytes(results.median(name, peer, "peak_mb")),
+            _megabytes(results.median(name, peer, "driver_peak_mb")),
+            str(len(values)),
+            _sizes(workload, peer),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""] if present else []
+
+
+def _megabytes(value: float | None) -> str:
+    return "" if value is None else f"{number(value)} MB"
+
+
+def _sizes(workload: Workload, peer: str) -> str:
+    """Say with what a peer was measured if not with what the workload is named after."""
+    own = workload.peers.get(peer, {})
+    return ", ".join(f"with {key} = {value:,}" for key, value in own.items())
+
+
+def compared(ours: float, theirs: float, better: str) -> str:
+    """Say how Perdure stands to a peer: ``12 x faster`` or ``1.3 x slower``."""
+    if not ours or not theirs:
+        return ""
+    ratio = ours / theirs if better == "higher" else theirs / ours
+    return f"{number(ratio)} x better" if ratio >= 1 else f"{number(1 / ratio)} x worse"
+
+
+HIDDEN = {"driver_peak_mb", "peak_mb", "process_s", "controller_growth_mb"}
+
+
+def _further(results: Results, name: str) -> list[str]:
+    """Return what else was measured of Perdure."""
+    found: dict[str, None] = {}
+    for each in results.samples:
+        if (each.workload, each.peer) == (name, "perdure"):
+            found |= dict.fromkeys(k for k, v in each.figures.items() if isinstance(v, float | int))
+    figures = [key for key in found if key not in HIDDEN | {WORKLOADS[name].figure}]
+    if not figures:
+        return []
+    words = (f"{key} {number(results.median(name, 'perdure', key) or 0.0)}" for key in figures)
+    return [f"Further figures of Perdure: {', '.join(words)}.", ""]
+
+
+def _reasons(results: Results, name: str, workload: Workload) -> Iterator[str]:
+    reasons = dict(workload.cannot)
+    for peer in workload.peers:
+        if not results.values(name, peer) and (failure := results.failure(name, peer)):
+            reasons[peer] = f"`{failure}`"
+    if reasons:
+        yield "Not measured:"
+        yield ""
+        yield from (f"- {PEERS[peer].title}: {reason}" for peer, reason in reasons.items())
+        yield ""
+
+
+def number(value: float) -> str:
+    """Return three significant digits, all of those before the point, and no exponents."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    digits = 2 if abs(value) < 1 and abs(value) >= 0.1 else 1 if abs(value) >= 10 else 2
+    text = f"{value:.{digits}f}" if abs(value) >= 0.1 else f"{value:.2g}"
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
