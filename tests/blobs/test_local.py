@@ -1,9 +1,11 @@
 import errno
 import mmap
 import os
+import resource
 import stat
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,14 @@ def test_putting_a_stored_blob_again_does_not_write(tmp_path: Path) -> None:
     assert blobs.path(digest).stat() == before
 
 
+def test_a_blob_that_was_cut_short_is_written_again(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path, sync=False)
+    path = blobs.path(blobs.put([b"content"]))
+    path.chmod(0o644)
+    path.write_bytes(b"con")
+    assert blobs.get(blobs.put([b"content"])) == b"content"
+
+
 def test_concurrent_writers_of_one_blob_all_succeed(tmp_path: Path) -> None:
     blobs = LocalBlobs(tmp_path, sync=False)
     content = os.urandom(1 << 20)
@@ -173,6 +183,40 @@ def test_content_is_synced_before_it_gets_its_name(
     events.clear()
     LocalBlobs(tmp_path / "careless", sync=False).put([b"content"])
     assert events == ["rename"]
+
+
+@pytest.fixture
+def files() -> Iterator[Callable[[int, int], None]]:
+    """Sets how many files this process may open."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda soft, hard: resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_more_blobs_can_be_mapped_than_files_may_be_open_at_first(
+    tmp_path: Path, files: Callable[[int, int], None]
+) -> None:
+    blobs = LocalBlobs(tmp_path, sync=False)
+    digests = [blobs.put([b"%d" % i]) for i in range(300)]
+    files(100, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    views = [blobs.get(digest) for digest in digests]
+    assert [int(bytes(view)) for view in views] == [*range(300)]
+
+
+def test_too_many_open_files_are_a_storage_error_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+
+    def refuse(*arguments: object, **options: object) -> object:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(local, "_map", refuse)
+    monkeypatch.setattr(local, "_allow_more_files", lambda: False)
+    with pytest.raises(StorageError, match="Too many open files") as caught:
+        blobs.get(digest)
+    assert "ulimit" in caught.value.hint
 
 
 def test_temporary_files_of_dead_writers_are_cleaned_after_a_day(tmp_path: Path) -> None:

@@ -60,17 +60,16 @@ class LocalBlobs:
             StorageError: The folder cannot be written.
         """
         views = as_bytes(parts)
-        digest = _digest(views)
+        digest, size = _digest(views), sum(map(len, views))
         path = self._path(digest)
         try:
-            if not os.path.exists(path):  # noqa: PTH110 - a Path per call costs more than the check
+            if not _is_stored(path, size):
                 self._write(path, views)
             elif self._sync and digest not in self._synced:
                 _sync_stored(path)
         except OSError as error:
             raise StorageError(
-                f"a blob of {sum(map(len, views)):,} bytes cannot be written to {path}: "
-                f"{error.strerror or error}",
+                f"a blob of {size:,} bytes cannot be written to {path}: {error.strerror or error}",
                 hint="free some space, then resume the run"
                 if error.errno in _FULL
                 else f"make {self._folder} writable, or point PERDURE_HOME elsewhere",
@@ -95,10 +94,7 @@ class LocalBlobs:
         """
         path = self._path(digest)
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - as above
-                status = os.fstat(file.fileno())
-                # an empty file cannot be mapped
-                view = _map(file.fileno(), digest, private) if status.st_size else memoryview(b"")
+            view, status = _mapped(path, digest, private)
         except FileNotFoundError:
             raise BlobMissingError(
                 f"blob {digest.hex()} is not in {self._folder}",
@@ -107,7 +103,9 @@ class LocalBlobs:
         except OSError as error:
             raise StorageError(
                 f"blob {path} cannot be read: {error.strerror or error}",
-                hint=f"check the permissions of {self._folder}",
+                hint="allow this process more open files: ulimit -n"
+                if error.errno == errno.EMFILE
+                else f"check the permissions of {self._folder}",
             ) from error
         self._verify(digest, view, status)
         return view
@@ -126,7 +124,7 @@ class LocalBlobs:
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""
-        return os.path.exists(self._path(digest))  # noqa: PTH110 - as above
+        return os.path.exists(self._path(digest))  # noqa: PTH110 - a Path per call costs more
 
     def clean(self) -> None:
         """Remove what writers left behind that died, more than a day ago, while they wrote."""
@@ -172,6 +170,32 @@ class _Mapping(mmap.mmap):
     digest: bytes
 
 
+def _mapped(path: str, digest: bytes, private: bool) -> tuple[memoryview, os.stat_result]:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as above
+            status = os.fstat(file.fileno())
+            # an empty file cannot be mapped
+            view = _map(file.fileno(), digest, private) if status.st_size else memoryview(b"")
+    except OSError as error:
+        if error.errno == errno.EMFILE and _allow_more_files():
+            return _mapped(path, digest, private)
+        raise
+    return view, status
+
+
+def _allow_more_files() -> bool:
+    """Double the number of files this process may open; a mapping counts as one."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    more = 2 * soft if hard == resource.RLIM_INFINITY else min(2 * soft, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    except (OSError, ValueError):  # the kernel has a limit of its own
+        return False
+    return more > soft
+
+
 def _map(descriptor: int, digest: bytes, private: bool) -> memoryview:
     if private:
         return memoryview(mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY))
@@ -187,6 +211,14 @@ def _digest(views: list[memoryview]) -> bytes:
         if isinstance(source, _Mapping) and len(views[0]) == len(source):
             return source.digest
     return blake3_of(views)
+
+
+def _is_stored(path: str, size: int) -> bool:
+    """Whether a blob is there, and not cut short by a power loss before it was on disk."""
+    try:
+        return os.stat(path).st_size == size  # noqa: PTH116 - as above
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _remember(known: dict[bytes, _T], digest: bytes, what: _T) -> None:
