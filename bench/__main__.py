@@ -34,11 +34,6 @@ def main(arguments: list[str]) -> int:
         report.write(Results.load(kept), page)
         return 0
     results = Results.load(kept) if given.add and kept.exists() else Results()
-    results.samples = [
-        each
-        for each in results.samples
-        if not (each.workload in given.workloads and each.peer in given.peers)
-    ]
     pythons = {peer: python(peer, given.here) for peer in given.peers}
     known = results.machine.get("versions", {})
     results.machine = machine.describe(pythons) | {"commit": commit()}
@@ -76,9 +71,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         default=30.0,
         help="seconds that a peer may take for all rounds of a workload; once is always done",
     )
-    parser.add_argument(
-        "--add", action="store_true", help="keep what was measured of other workloads and peers"
-    )
+    parser.add_argument("--add", action="store_true", help="add to what was measured before")
     parser.add_argument("--render", action="store_true", help="only write the page again")
     parser.add_argument(
         "--here", action="store_true", help="use this Python, not the environments under .venvs"
@@ -87,8 +80,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--output", type=Path, default=ROOT / "docs", help="folder of benchmarks.md"
     )
     given = parser.parse_args(arguments)
-    if given.smoke:
+    if given.smoke:  # sizes do not matter: every function once is enough
         given.rounds = 1
+        seen = {WORKLOADS[name].function: name for name in reversed(given.workloads)}
+        given.workloads = [name for name in given.workloads if name in seen.values()]
     return given
 
 

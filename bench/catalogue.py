@@ -149,6 +149,8 @@ ALL = ("perdure", "processes", "ray", "flyte", "dask", "prefect", "dbos")
 
 FORGETS = "forgets everything with its process: a new one starts from the beginning"
 SLOW_100K = "would take minutes; see 10,000"
+AS_FAN_OUT = "as its fan-out"
+OURS_ALONE = "a promise of Perdure's alone"
 
 WORKLOADS = {
     "import": Workload(
@@ -218,6 +220,7 @@ WORKLOADS = {
         {"n": 10_000},
         {"n": 20},
         {"perdure": SAME, "flyte": {"n": 2000}},
+        dict.fromkeys(("processes", "ray", "dask", "prefect", "dbos"), AS_FAN_OUT),
     ),
     "fan-out 100k async": Workload(
         "Fan-out of 100,000 no-op tasks",
@@ -240,6 +243,7 @@ WORKLOADS = {
         {"n": 10_000},
         {"n": 20},
         {"perdure": SAME, "processes": SAME},
+        dict.fromkeys(("ray", "flyte", "dask", "prefect", "dbos"), AS_FAN_OUT),
     ),
     "map 100k": Workload(
         "Map of a sync parent over 100,000 items",
@@ -250,6 +254,7 @@ WORKLOADS = {
         {"n": 100_000},
         {"n": 30},
         {"perdure": SAME, "perdure-process": SAME, "processes": SAME},
+        dict.fromkeys(("ray", "flyte", "dask", "prefect", "dbos"), AS_FAN_OUT),
     ),
     "map 1M": Workload(
         "Map of a sync parent over 1,000,000 items",
@@ -370,6 +375,7 @@ WORKLOADS = {
         {"n": 10_000},
         {"n": 20},
         {"perdure": SAME},
+        dict.fromkeys(ALL[1:], OURS_ALONE),
     ),
     "growth 1M": Workload(
         "Cost growth: a run of 1,000,000 tasks",
@@ -380,6 +386,7 @@ WORKLOADS = {
         {"n": 1_000_000},
         {"n": 30},
         {"perdure": SAME},
+        dict.fromkeys(ALL[1:], OURS_ALONE),
         timeout=300,
     ),
 }

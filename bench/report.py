@@ -197,7 +197,9 @@ def _reasons(results: Results, name: str, workload: Workload) -> Iterator[str]:
     if reasons:
         yield "Not measured:"
         yield ""
-        yield from (f"- {PEERS[peer].title}: {reason}" for peer, reason in reasons.items())
+        for reason in dict.fromkeys(reasons.values()):
+            whom = ", ".join(PEERS[peer].title for peer in reasons if reasons[peer] == reason)
+            yield f"- {whom}: {reason}"
         yield ""
 
 
