@@ -162,7 +162,7 @@ def _megabytes(value: float | None) -> str:
 def _sizes(workload: Workload, peer: str) -> str:
     """Say with what a peer was measured if not with what the workload is named after."""
     own = workload.peers.get(peer, {})
-    return ", ".join(f"with {key} = {value:,}" for key, value in own.items())
+    return ", ".join(f"with {k} = {v:,}" for k, v in own.items() if k != "samples")
 
 
 def compared(ours: float, theirs: float, better: str) -> str:
