@@ -35,6 +35,9 @@ def main(arguments: list[str]) -> int:
         return 0
     results = Results.load(kept) if given.add and kept.exists() else Results()
     pythons = {peer: python(peer, given.here) for peer in given.peers}
+    if missing := {path.parent.parent.name for path in pythons.values() if not path.exists()}:
+        print(f"no environment {', '.join(missing)}: make bench makes them; --here does without")
+        return 2
     known = results.machine.get("versions", {})
     results.machine = machine.describe(pythons) | {"commit": commit()}
     results.machine["versions"] = known | results.machine["versions"]

@@ -171,7 +171,7 @@ WORKLOADS = {
         "lower",
         {"samples": 3},
         {"samples": 1},
-        dict.fromkeys(ALL, SAME) | dict.fromkeys(("ray", "prefect"), {"samples": 1}),
+        dict.fromkeys(ALL, SAME) | {"ray": {"samples": 1}, "prefect": {"samples": 1}},
     ),
     "sequential sync": Workload(
         "Sequential calls, sync",
