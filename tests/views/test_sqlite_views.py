@@ -279,10 +279,10 @@ def test_tree_streams_runs_of_any_size(
 
 @pytest.mark.usefixtures("story")
 def test_children_come_in_pages(views: SqliteViews) -> None:
-    assert [a.seq for a in views.children(1, 1, 0, 2)] == [2, 3]
-    assert [a.seq for a in views.children(1, 1, 2, 2)] == [4]
-    assert [a.seq for a in views.children(1, 0, 0, 9)] == [1]
-    assert [a.seq for a in views.children(1, 2, 0, 9)] == [5]
+    assert [a.seq for a in views.children(1, 1, limit=2)] == [2, 3]
+    assert [a.seq for a in views.children(1, 1, limit=2, after=3)] == [4]
+    assert [a.seq for a in views.children(1, 0, limit=9)] == [1]
+    assert [a.seq for a in views.children(1, 2, limit=9)] == [5]
 
 
 @pytest.mark.usefixtures("story")

@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import assert_never
 
@@ -38,12 +37,13 @@ from perdure._journal.rows import (
     is_plain,
 )
 from perdure._journal.schema import identity, open_journal
+from perdure._journal.statements import insert, marks
+from perdure._journal.tallies import Moves, count_blocks
 from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
 from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
 CHILDREN_PAGE = 1000
-MAX_ROWS = 64  # in one statement; times 22 columns is well under SQLite's 32,766 parameters
 
 
 class SqliteJournal:
@@ -74,7 +74,7 @@ class SqliteJournal:
             if db.execute("SELECT 1 FROM runs WHERE name = ?", (row.name,)).fetchone():
                 raise RunConflictError("a run of this name exists", run=row.name)
             key = db.execute(
-                f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({_marks(values)})", values
+                f"INSERT INTO runs ({RUN_COLUMNS}) VALUES ({marks(values)})", values
             ).lastrowid
         assert key is not None  # it is the row just inserted
         return key
@@ -117,10 +117,13 @@ class SqliteJournal:
     def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
         """Write the rows of runs whose epoch is current, in one transaction; return the others."""
         with self._transaction() as db:
-            runs = epochs.keys() | {row.run for row in rows}
-            stale = frozenset(run for run in runs if _epoch(db, run) != epochs.get(run, -1))
-            self._write(db, rows, stale)
-        return stale
+            counted = {}
+            for run in epochs.keys() | {row.run for row in rows}:
+                epoch, places = _state(db, run)
+                if epoch == epochs.get(run, -1):
+                    counted[run] = places
+            self._write(db, rows, counted)
+        return frozenset(epochs.keys() | {row.run for row in rows}) - counted.keys()
 
     def lookup(self, run: int, ids: Sequence[bytes]) -> dict[bytes, ActionRow]:
         """Return those of the actions that have a row."""
@@ -197,38 +200,55 @@ class SqliteJournal:
                         db.execute("ROLLBACK")
                 raise
 
-    def _write(self, db: sqlite3.Connection, rows: Sequence[Row], stale: frozenset[int]) -> None:
-        """Write table by table: only rows of the same table depend on each other's order."""
+    def _write(self, db: sqlite3.Connection, rows: Sequence[Row], counted: dict[int, int]) -> None:
+        """Write table by table: only rows of the same table depend on each other's order.
+
+        Args:
+            db: The journal, in a transaction.
+            rows: What to write; rows of runs that are not in ``counted`` are left out.
+            counted: See :func:`~perdure._journal.tallies.count_blocks`, by run.
+        """
+        newest = dict(counted)
         plain: list[Columns] = []
         inserts: list[Columns] = []
-        replacements: list[Columns] = []
+        replacements: dict[tuple[int, int], Columns] = {}
         attempts: list[Columns] = []
         events: list[Columns] = []
+        ends: list[RunEnd] = []
         for row in rows:
-            if row.run in stale:
+            if row.run not in counted:
                 continue
             match row:
                 case ActionRow():
                     task = self._tasks.get((row.task, row.code)) or self._intern(row.task, row.code)
                     if not row.fresh:
-                        replacements.append(encode_action(row, task))
-                    elif is_plain(row):
+                        replacements[row.run, row.seq] = encode_action(row, task)
+                        continue
+                    if is_plain(row):
                         plain.append(encode_plain(row, task))
                     else:
                         inserts.append(encode_action(row, task))
+                    newest[row.run] = row.seq
                 case AttemptRow():
                     attempts.append(encode_attempt(row))
                 case EventRow():
                     events.append(encode_event(row))
                 case RunEnd():
-                    _end(db, row)
+                    ends.append(row)
                 case _:
                     assert_never(row)
-        _insert(db, f"INSERT INTO actions ({PLAIN_COLUMNS})", plain)
-        _insert(db, f"INSERT INTO actions ({ACTION_COLUMNS})", inserts)
-        _insert(db, f"REPLACE INTO actions ({ACTION_COLUMNS})", replacements)
-        _insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)
-        _insert(db, f"INSERT INTO events ({EVENT_COLUMNS})", events)
+        insert(db, f"INSERT INTO actions ({PLAIN_COLUMNS})", plain)
+        insert(db, f"INSERT INTO actions ({ACTION_COLUMNS})", inserts)
+        moves = Moves(db, counted)
+        moves.replace(replacements)
+        insert(db, f"REPLACE INTO actions ({ACTION_COLUMNS})", [*replacements.values()])
+        insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)
+        insert(db, f"INSERT INTO events ({EVENT_COLUMNS})", events)
+        for end in ends:
+            _end(db, end, moves)
+        moves.write()
+        for run, seq in newest.items():
+            count_blocks(db, run, counted[run], seq)
 
     def _intern(self, name: str, code: bytes) -> int:
         self._db.execute("INSERT OR IGNORE INTO tasks (name, code) VALUES (?, ?)", (name, code))
@@ -239,34 +259,23 @@ class SqliteJournal:
         return int(task)
 
 
-def _insert(db: sqlite3.Connection, head: str, rows: list[Columns]) -> None:
-    """Write the rows in statements of 64, 32, ... 1 rows each: few, and all of them cached."""
-    done = 0
-    while done < len(rows):
-        count = min(MAX_ROWS, 1 << (len(rows) - done).bit_length() - 1)
-        values = ", ".join([f"({_marks(rows[0])})"] * count)
-        batch = rows[done : done + count]
-        db.execute(f"{head} VALUES {values}", [*chain.from_iterable(batch)])
-        done += count
-
-
-def _end(db: sqlite3.Connection, row: RunEnd) -> None:
+def _end(db: sqlite3.Connection, row: RunEnd, moves: Moves) -> None:
     outcome, error = encode_outcome(row.outcome)
     db.execute(
         "UPDATE runs SET phase = ?, ended = ?, error = ?, outcome = ? WHERE key = ?",
         (PHASE_NUMBERS[row.phase], row.at if row.phase.final else None, error, outcome, row.run),
     )
-    if row.phase.final and (_epoch(db, row.run) or 0) > 1:
+    if row.phase.final and _state(db, row.run)[0] > 1:
+        aborted = PHASE_NUMBERS[Phase.ABORTED]
+        moves.end_open(row.run, aborted, row.at)
         db.execute(
-            "UPDATE actions SET phase = ?, ended = ? WHERE run = ? AND ended IS NULL",
-            (PHASE_NUMBERS[Phase.ABORTED], row.at, row.run),
+            "UPDATE actions INDEXED BY open_actions SET phase = ?, ended = ? "
+            "WHERE run = ? AND ended IS NULL",
+            (aborted, row.at, row.run),
         )
 
 
-def _epoch(db: sqlite3.Connection, run: int) -> int | None:
-    found = db.execute("SELECT epoch FROM runs WHERE key = ?", (run,)).fetchone()
-    return None if found is None else int(found[0])
-
-
-def _marks(columns: Columns) -> str:
-    return ", ".join("?" * len(columns))
+def _state(db: sqlite3.Connection, run: int) -> tuple[int, int]:
+    """Return the run's epoch and how far its actions are counted; epoch 0 if there is no run."""
+    found = db.execute("SELECT epoch, counted FROM runs WHERE key = ?", (run,)).fetchone()
+    return found or (0, 0)

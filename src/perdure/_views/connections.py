@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from perdure._journal.faults import storage_errors
-from perdure._journal.schema import BUSY_SECONDS, identity, refuse_foreign
+from perdure._journal.schema import (
+    BUSY_SECONDS,
+    identity,
+    migrations,
+    open_journal,
+    refuse_foreign,
+)
 
 Owner = tuple[int, tuple[int, int] | None]
 """The process that opened a connection, and the file it opened."""
@@ -70,7 +76,10 @@ class ReadConnections:
             check_same_thread=False,
         )
         try:
-            if refuse_foreign(db, self._path):
+            version = refuse_foreign(db, self._path)
+            if version:
+                if version < len(migrations()):
+                    open_journal(self._path, "full").close()  # brings it up to date
                 return db
         except BaseException:
             db.close()

@@ -74,6 +74,18 @@ class TaskCount(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
 
 
+class ChildGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """The children of one action that belong together.
+
+    Attributes:
+        name: Their display group, or their task if they have none.
+        counts: All of them, by phase.
+    """
+
+    name: str
+    counts: dict[Phase, int]
+
+
 class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
     """An action in a tree or list.
 

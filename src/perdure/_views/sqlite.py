@@ -6,10 +6,10 @@ the write-ahead log from being reset, and it would grow for as long.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from perdure._core.model import Failure, Outcome, Phase
-from perdure._journal.codes import FINAL_NUMBERS, KINDS, PHASE_NUMBERS, PHASES
+from perdure._journal.codes import KINDS, PHASE_NUMBERS, PHASES
 from perdure._journal.rows import (
     RUN_COLUMNS,
     decode_digests,
@@ -17,11 +17,13 @@ from perdure._journal.rows import (
     decode_run,
     decode_spans,
 )
+from perdure._journal.tallies import BLOCK
 from perdure._views.connections import ReadConnections
 from perdure._views.model import (
     ActionDetail,
     ActionSummary,
     AttemptView,
+    ChildGroup,
     EventView,
     FailedAction,
     RunDetail,
@@ -33,6 +35,7 @@ from perdure.errors import ActionNotFoundError
 
 PAGE = 1000
 SHORTEST_PREFIX = 4
+ID_DIGITS = 32
 
 # `seq` counts up from 1 without gaps, so the largest is the number of actions, at the cost of a
 # look at the end of the run.
@@ -44,7 +47,16 @@ _SUMMARY = (
     "a.seq, a.parent, a.id, t.name, a.kind, a.phase, a.created, a.started, a.ended, a.attempts, "
     "a.losses, a.label, a.wake_at, a.error"
 )
+_GROUP = "iif(a.label = '', t.name, a.label)"
+_COUNTED = "(SELECT counted FROM runs WHERE key = ?1)"
 _ACTIONS = "FROM actions AS a JOIN tasks AS t ON t.id = a.task WHERE a.run = ?"
+
+
+class _Tally(NamedTuple):
+    block: int
+    group: str
+    phase: int
+    actions: int
 
 
 class SqliteViews:
@@ -116,11 +128,13 @@ class SqliteViews:
     def counts(self, run: int) -> list[TaskCount]:
         """Return how many actions the run has of each task, kind and phase, with their seconds."""
         found = self._db.rows(
-            "SELECT t.name, c.kind, c.phase, sum(c.n), sum(c.seconds) FROM ("
-            "SELECT task, kind, phase, count(*) AS n, total(ended - started) AS seconds "
-            "FROM actions WHERE run = ? GROUP BY task, kind, phase"
+            "SELECT t.name, c.kind, c.phase, sum(c.count), sum(c.seconds) FROM ("
+            "SELECT task, kind, phase, count, seconds FROM tallies WHERE run = ?1 UNION ALL "
+            "SELECT task, kind, phase, count(*), total(ended - started) "
+            f"FROM actions WHERE run = ?1 AND seq >= {_COUNTED} GROUP BY task, kind, phase"
             ") AS c JOIN tasks AS t ON t.id = c.task "
-            "GROUP BY t.name, c.kind, c.phase ORDER BY t.name, c.kind, c.phase",
+            "GROUP BY t.name, c.kind, c.phase HAVING sum(c.count) "
+            "ORDER BY t.name, c.kind, c.phase",
             run,
         )
         return [
@@ -146,14 +160,64 @@ class SqliteViews:
             after = page[-1].seq
             left = None if left is None else left - size
 
-    def children(self, run: int, parent: int, offset: int, limit: int) -> list[ActionSummary]:
-        """Return up to ``limit`` children of an action, after the first ``offset``."""
-        tail = "AND a.parent = ? AND a.seq > ? ORDER BY a.seq LIMIT ? OFFSET ?"
-        return self._summaries(tail, run, parent, parent, limit, offset)
+    def children(self, run: int, parent: int, limit: int, after: int = 0) -> list[ActionSummary]:
+        """Return up to ``limit`` children of an action, by ``seq``.
+
+        Args:
+            run: Key of the run.
+            parent: ``seq`` of the parent; 0 for the root itself.
+            limit: At most so many.
+            after: Only those with a larger ``seq``: that of the last one of the page before.
+        """
+        blocks = {each.block for each in self._tallies(run, parent)}
+        found: list[ActionSummary] = []
+        for block in sorted(block for block in blocks if block >= after // BLOCK):
+            found += self._members(run, parent, block, limit - len(found), "AND a.seq > ?", after)
+            if len(found) == limit:
+                break
+        return found
+
+    def groups(self, run: int, parent: int) -> list[ChildGroup]:
+        """Return the children of an action, counted by display group, or by task if they have none.
+
+        In the order in which they were first recorded.
+        """
+        groups: dict[str, dict[Phase, int]] = {}
+        for each in self._tallies(run, parent):
+            counts = groups.setdefault(each.group, {})
+            phase = PHASES[each.phase]
+            counts[phase] = counts.get(phase, 0) + each.actions
+        return [ChildGroup(name=name, counts=counts) for name, counts in groups.items()]
+
+    def members(self, run: int, parent: int, group: str, limit: int) -> list[ActionSummary]:
+        """Return up to ``limit`` children of a group: those that did not simply succeed go first.
+
+        Args:
+            run: Key of the run.
+            parent: ``seq`` of the parent.
+            group: Name of the group: see :meth:`groups`.
+            limit: At most so many.
+        """
+        tallies = [each for each in self._tallies(run, parent) if each.group == group]
+        found: list[ActionSummary] = []
+        for is_in_phase in ("<>", "="):
+            phase = PHASE_NUMBERS[Phase.SUCCEEDED]
+            blocks = {t.block for t in tallies if (t.phase == phase) == (is_in_phase == "=")}
+            for block in sorted(blocks):
+                if len(found) < limit:
+                    tail = f"AND a.phase {is_in_phase} ? AND {_GROUP} = ?"
+                    rest = limit - len(found)
+                    found += self._members(run, parent, block, rest, tail, phase, group)
+        return found
 
     def unfinished(self, run: int) -> list[ActionSummary]:
         """Return the actions that are recorded without an outcome, by ``seq``."""
-        return self._summaries(f"AND a.phase NOT IN {FINAL_NUMBERS} ORDER BY a.seq", run)
+        found = self._db.rows(
+            f"SELECT {_SUMMARY} FROM actions AS a INDEXED BY open_actions "
+            "JOIN tasks AS t ON t.id = a.task WHERE a.run = ? AND a.ended IS NULL ORDER BY a.seq",
+            run,
+        )
+        return [_summary(row) for row in found]
 
     def failures(self, run: int, limit: int) -> list[FailedAction]:
         """Return the first ``limit`` actions that failed, by their end, with tracebacks."""
@@ -241,16 +305,16 @@ class SqliteViews:
         if reference.startswith("#") and reference[1:].isascii() and reference[1:].isdigit():
             return min(int(reference[1:]), 1 << 62)
         prefix = reference.upper()
-        if len(prefix) < SHORTEST_PREFIX or prefix.strip("0123456789ABCDEF"):
+        if not SHORTEST_PREFIX <= len(prefix) <= ID_DIGITS or prefix.strip("0123456789ABCDEF"):
             raise ActionNotFoundError(
                 f"{reference!r} names no action",
                 hint="use its number, such as #12, or at least four characters of its id",
             )
         found = self._db.rows(
-            "SELECT seq FROM actions WHERE run = ? AND substr(hex(id), 1, ?) = ? LIMIT 2",
+            "SELECT seq FROM actions WHERE run = ? AND id BETWEEN ? AND ? LIMIT 2",
             run,
-            len(prefix),
-            prefix,
+            bytes.fromhex(prefix.ljust(ID_DIGITS, "0")),
+            bytes.fromhex(prefix.ljust(ID_DIGITS, "F")),
         )
         if len(found) > 1:
             raise ActionNotFoundError(
@@ -258,6 +322,30 @@ class SqliteViews:
                 hint="give more characters of the id, or its number, such as #12",
             )
         return int(found[0][0]) if found else 0
+
+    def _tallies(self, run: int, parent: int) -> list["_Tally"]:
+        """Return what is counted of the children of an action, by block."""
+        found = self._db.rows(
+            f"SELECT a.block, {_GROUP}, a.phase, sum(a.count) FROM ("
+            "SELECT block, task, label, phase, count, first FROM tallies "
+            "WHERE run = ?1 AND parent = ?2 UNION ALL "
+            f"SELECT seq / {BLOCK}, task, label, phase, count(*), min(seq) FROM actions "
+            f"WHERE run = ?1 AND parent = ?2 AND seq >= {_COUNTED} AND seq > ?2 "
+            "GROUP BY 1, 2, 3, 4"
+            ") AS a JOIN tasks AS t ON t.id = a.task "
+            "GROUP BY 1, 2, 3 HAVING sum(a.count) ORDER BY a.block, min(a.first)",
+            run,
+            parent,
+        )
+        return [_Tally(*row) for row in found]
+
+    def _members(
+        self, run: int, parent: int, block: int, limit: int, tail: str, *parameters: object
+    ) -> list[ActionSummary]:
+        """Return children of an action that are in one block."""
+        start = block * BLOCK
+        where = f"AND a.seq >= ? AND a.seq < ? AND a.parent = ? {tail} ORDER BY a.seq LIMIT ?"
+        return self._summaries(where, run, start, start + BLOCK, parent, *parameters, limit)
 
     def _summaries(self, tail: str, run: int, *parameters: object) -> list[ActionSummary]:
         query = f"SELECT {_SUMMARY} {_ACTIONS} {tail}"

@@ -18,7 +18,7 @@ from perdure.errors import ActionNotFoundError, RunNotFoundError
 if TYPE_CHECKING:
     from perdure._blobs.local import LocalBlobs
     from perdure._embedded import Runtime
-    from perdure._views.model import ActionDetail, ActionSummary, RunSummary
+    from perdure._views.model import ActionDetail, ActionSummary, ChildGroup, RunSummary
     from perdure._views.sqlite import SqliteViews
 
 _views: "tuple[Config, SqliteViews] | None" = None
@@ -112,6 +112,19 @@ def actions(row: RunRow) -> "Iterator[ActionSummary]":
     return (_stopped_with(row, each) for each in views().tree(row.key))
 
 
+def groups(row: RunRow, parent: int) -> "list[ChildGroup]":
+    """Return the children of an action of a run by group, in the phases they are in now."""
+    return [
+        msgspec.structs.replace(each, counts=_phases_now(row, each.counts))
+        for each in views().groups(row.key, parent)
+    ]
+
+
+def members(row: RunRow, parent: int, group: str, limit: int) -> "list[ActionSummary]":
+    """Return the children of a group that tell most of it, in the phases they are in now."""
+    return [_stopped_with(row, each) for each in views().members(row.key, parent, group, limit)]
+
+
 def action(row: RunRow, reference: str) -> "ActionDetail":
     """Return an action of a run by its number (``12``, ``#12``) or the beginning of its id.
 
@@ -130,9 +143,21 @@ def action(row: RunRow, reference: str) -> "ActionDetail":
 
 def _stopped_with(row: RunRow, summary: "ActionSummary") -> "ActionSummary":
     """Return an action as interrupted if it was under way when its run was."""
-    if row.phase is not Phase.INTERRUPTED or summary.phase.final:
-        return summary
-    return msgspec.structs.replace(summary, phase=Phase.INTERRUPTED)
+    phase = _phase_now(row, summary.phase)
+    return summary if phase is summary.phase else msgspec.structs.replace(summary, phase=phase)
+
+
+def _phases_now(row: RunRow, counts: dict[Phase, int]) -> dict[Phase, int]:
+    now: dict[Phase, int] = {}
+    for recorded, count in counts.items():
+        phase = _phase_now(row, recorded)
+        now[phase] = now.get(phase, 0) + count
+    return now
+
+
+def _phase_now(row: RunRow, recorded: Phase) -> Phase:
+    interrupted = row.phase is Phase.INTERRUPTED and not recorded.final
+    return Phase.INTERRUPTED if interrupted else recorded
 
 
 def _actual(recorded: Phase, owner: str) -> Phase:
