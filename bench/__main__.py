@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -33,30 +33,34 @@ def main(arguments: list[str]) -> int:
     if given.render:
         report.write(Results.load(kept), page)
         return 0
-    results = Results.load(kept) if given.add and kept.exists() else Results()
     pythons = {peer: python(peer, given.here) for peer in given.peers}
     if missing := {path.parent.parent.name for path in pythons.values() if not path.exists()}:
         print(f"no environment {', '.join(missing)}: make bench makes them; --here does without")
         return 2
+    results = Results.load(kept) if given.add and kept.exists() else Results()
     known = results.machine.get("versions", {})
     results.machine = machine.describe(pythons) | {"commit": commit()}
     results.machine["versions"] = known | results.machine["versions"]
-    spent: dict[tuple[str, str], list[float]] = {}
+    before = len(results.samples)
     for turn in range(given.rounds):
-        for workload in given.workloads:
-            for peer in (each for each in given.peers if each in WORKLOADS[workload].peers):
-                took = spent.setdefault((workload, peer), [])
-                if took and not worth_repeating(peer, took, given.patience):
-                    continue
-                start = time.perf_counter()
-                sample = one(workload, peer, pythons[peer], given.smoke)
-                took.append(time.perf_counter() - start)
-                results.samples.append(sample)
-                say(turn, sample, took[-1])
-                results.save(kept)
+        for workload, peer in worthwhile(given, results.samples[before:]):
+            sample = one(workload, peer, pythons[peer], given.smoke)
+            say(turn, sample)
+            results.samples.append(sample)
+            results.save(kept)
         report.write(results, page)
     print(f"wrote {page}")
     return 1 if given.smoke and any(each.failed for each in results.samples) else 0
+
+
+def worthwhile(given: argparse.Namespace, done: list[Sample]) -> Iterator[tuple[str, str]]:
+    """Yield the workloads and peers of a round, without those that have taken long enough."""
+    for workload in given.workloads:
+        for peer in (each for each in given.peers if each in WORKLOADS[workload].peers):
+            took = [each.took for each in done if (each.workload, each.peer) == (workload, peer)]
+            patience = given.patience * (PATIENCE_WITH_US if peer.startswith("perdure") else 1)
+            if not took or sum(took) + took[-1] <= patience:
+                yield workload, peer
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -103,13 +107,6 @@ def names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     return read
 
 
-def worth_repeating(peer: str, took: list[float], patience: float) -> bool:
-    """Whether another run fits into what a workload may take."""
-    if peer.startswith("perdure"):
-        patience *= PATIENCE_WITH_US
-    return sum(took) + took[-1] <= patience
-
-
 def python(peer: str, here: bool) -> Path:
     """Return the Python that a peer runs with."""
     return Path(sys.executable) if here else ROOT / ".venvs" / PEERS[peer].venv / "bin" / "python"
@@ -119,24 +116,29 @@ def one(workload: str, peer: str, python: Path, smoke: bool) -> Sample:
     """Run a workload once."""
     command = [str(python), str(HERE / "one.py"), workload, "--peer", peer]
     command += ["--smoke"] if smoke else []
-    when = time.time()
+    sample = Sample(workload, peer, time.time())
+    start = time.perf_counter()
     try:
         figures = measure.run(command, os.environ, WORKLOADS[workload].timeout)
+        del figures["workload"], figures["peer"]
+        sample.figures = {
+            key: round(value, 4) if isinstance(value, float) else value
+            for key, value in figures.items()
+        }
     except measure.MeasurementError as error:
-        return Sample(workload, peer, when, failed=str(error))
-    rounded = {k: round(v, 4) if isinstance(v, float) else v for k, v in figures.items()}
-    del rounded["workload"], rounded["peer"]
-    return Sample(workload, peer, when, rounded)
+        sample.failed = str(error)
+    sample.took = time.perf_counter() - start
+    return sample
 
 
-def say(turn: int, sample: Sample, took: float) -> None:
+def say(turn: int, sample: Sample) -> None:
     """Print a line about a run."""
     workload = WORKLOADS[sample.workload]
     value = sample.figures.get(workload.figure)
     result = f"{report.number(value)} {workload.unit}" if value is not None else sample.failed
     now = datetime.now().strftime("%H:%M:%S")
     print(f"{now} round {turn + 1}  {sample.workload:22} {PEERS[sample.peer].title:20} {result}"
-          f"  ({took:.0f} s)", flush=True)  # fmt: skip
+          f"  ({sample.took:.0f} s)", flush=True)  # fmt: skip
 
 
 def commit() -> str:

@@ -125,6 +125,7 @@ class Workload:
         smoke: Arguments that are as small as they can be.
         peers: Who does it: with these arguments changed, and perhaps a note.
         cannot: Who does not, and why.
+        also: Further figures of every peer, and the heads of their columns.
         timeout: Seconds after which a run is given up.
     """
 
@@ -137,6 +138,7 @@ class Workload:
     smoke: Sizes
     peers: Mapping[str, Sizes]
     cannot: Mapping[str, str] = field(default_factory=dict)
+    also: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 120.0
 
     def arguments(self, peer: str, *, smoke: bool = False) -> dict[str, Any]:
@@ -320,6 +322,7 @@ WORKLOADS = {
         {"mb": 1000},
         {"mb": 1},
         dict.fromkeys(ALL, SAME) | {"dbos": {"mb": 100}},
+        also={"eight_s": "then to 8 tasks, s", "eight_to_in_place": "against 8 sums in place"},
     ),
     "sleepers 1000 x 1 s": Workload(
         "1,000 async tasks that sleep for 1 s, in one worker",
@@ -343,6 +346,7 @@ WORKLOADS = {
         {"n": 20},
         {"perdure": SAME, "flyte": {"n": 1000}, "prefect": {"n": 100}, "dbos": {"n": 2000}},
         dict.fromkeys(("processes", "ray", "dask"), FORGETS),
+        also={"first_s": "first process, s"},
     ),
     "retries": Workload(
         "1,000 tasks that each fail once",
@@ -364,7 +368,11 @@ WORKLOADS = {
         "lower",
         {"n": 5000, "long_s": 2.0},
         {"n": 10, "long_s": 0.01},
-        dict.fromkeys(ALL, SAME) | {"prefect": {"n": 100}, "dbos": {"n": 200}},
+        dict.fromkeys(ALL, SAME)
+        # As many as they do in about a second: more would take longer than the long one.
+        | {"ray": {"n": 1000}, "flyte": {"n": 600}, "dask": {"n": 400}}
+        | {"prefect": {"n": 100}, "dbos": {"n": 200}},
+        also={"all_done_s": "all done, s"},
     ),
     "growth 10k": Workload(
         "Cost growth: a run of 10,000 tasks",

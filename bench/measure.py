@@ -1,4 +1,4 @@
-"""Run a process and see from outside what it costs: wall time, and the memory of its whole tree.
+"""Run a process and see from outside what memory it and all that it starts take.
 
 Memory is the sum of the proportional set sizes (PSS), in which a page that several processes share
 counts once. It is sampled, and a sample costs the machine something, so samples keep their distance
@@ -26,7 +26,7 @@ class MeasurementError(Exception):
 
 
 def run(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> dict[str, Any]:
-    """Run a command; return the figures it printed, with its wall time and peak memory.
+    """Run a command; return the figures it printed, with its peak memory.
 
     Args:
         command: Its last line of output that is a JSON object is taken as its figures.
@@ -37,7 +37,6 @@ def run(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> d
         MeasurementError: It failed or took too long.
     """
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        start = time.perf_counter()
         process = subprocess.Popen(
             command, env=environ, stdout=out, stderr=err, text=True, start_new_session=True
         )
@@ -47,7 +46,6 @@ def run(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> d
         except subprocess.TimeoutExpired:
             raise MeasurementError(f"given up after {timeout:.0f} s") from None
         finally:
-            wall = time.perf_counter() - start
             watch.stop()
             process.kill()
             process.wait()
@@ -57,7 +55,7 @@ def run(command: Sequence[str], environ: Mapping[str, str], timeout: float) -> d
         if status:
             raise MeasurementError(_last(err.read()) or f"ended with status {status}")
         figures = _figures(out.read())
-    return {"process_s": wall, **figures, "peak_mb": watch.peak_mb}
+    return {**figures, "peak_mb": watch.peak_mb}
 
 
 class Watch:

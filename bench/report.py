@@ -133,10 +133,9 @@ def _bar(results: Results, name: str, peer: str) -> plots.Bar:
 
 
 def _table(results: Results, name: str, workload: Workload, present: list[str]) -> list[str]:
-    lines = [
-        "| | median | spread | Perdure is | peak memory, all processes | of the caller | runs | |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    heads = ["", "median", "spread", "Perdure is", *workload.also.values()]
+    heads += ["peak memory, all processes", "of the caller", "runs", ""]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 2)}---|"]
     ours = results.median(name, "perdure")
     for peer in present:
         values = results.values(name, peer)
@@ -146,6 +145,7 @@ def _table(results: Results, name: str, workload: Workload, present: list[str]) 
             number(middle),
             f"{number(min(values))} to {number(max(values))}",
             "" if ours is None or peer in OURS else compared(ours, middle, workload.better),
+            *(_cell(results.median(name, peer, figure)) for figure in workload.also),
             _megabytes(results.median(name, peer, "peak_mb")),
             _megabytes(results.median(name, peer, "driver_peak_mb")),
             str(len(values)),
@@ -173,7 +173,7 @@ def compared(ours: float, theirs: float, better: str) -> str:
     return f"{number(ratio)} x better" if ratio >= 1 else f"{number(1 / ratio)} x worse"
 
 
-HIDDEN = {"driver_peak_mb", "peak_mb", "process_s", "controller_growth_mb"}
+HIDDEN = {"driver_peak_mb", "peak_mb", "controller_growth_mb"}
 
 
 def _further(results: Results, name: str) -> list[str]:
@@ -182,7 +182,9 @@ def _further(results: Results, name: str) -> list[str]:
     for each in results.samples:
         if (each.workload, each.peer) == (name, "perdure"):
             found |= dict.fromkeys(k for k, v in each.figures.items() if isinstance(v, float | int))
-    figures = [key for key in found if key not in HIDDEN | {WORKLOADS[name].figure}]
+    figures = [
+        key for key in found if key not in HIDDEN | {WORKLOADS[name].figure, *WORKLOADS[name].also}
+    ]
     if not figures:
         return []
     words = (f"{key} {number(results.median(name, 'perdure', key) or 0.0)}" for key in figures)

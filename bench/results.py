@@ -17,6 +17,7 @@ class Sample:
         figures: What it gave; empty if it failed.
         failed: Why it gave nothing.
         when: Seconds since the epoch.
+        took: Seconds that it took, its start and end included.
     """
 
     workload: str
@@ -24,6 +25,7 @@ class Sample:
     when: float
     figures: dict[str, Any] = field(default_factory=dict)
     failed: str = ""
+    took: float = 0.0
 
 
 @dataclass
