@@ -305,6 +305,21 @@ def test_crashes_beside_a_parent_that_goes_on_do_not_repeat_for_ever() -> None:
     assert crashes == MAX_LOSSES + 1
 
 
+def test_those_in_the_way_of_our_own_kills_run_again_as_often_as_it_takes() -> None:
+    driver = Driver(cpu=1)
+    root = driver.start(spec("root", is_async=True, cpu=0.0))
+    task = pooled(concurrency=2, max_workers=1)
+    innocent = driver.call(root, task, k=1000)
+    for k in range(2 * MAX_LOSSES):
+        stubborn = driver.call(root, task, k=k)
+        driver.machine.abort(root.run, stubborn.id, "enough")
+        driver.after(1.0)
+        assert driver.killed[k:] == [driver.worker(innocent).number]
+        driver.kill(innocent)
+    driver.end(innocent)
+    assert driver.outcome(innocent).value  # type: ignore[union-attr]
+
+
 def test_what_somebody_kills_is_nobodys_fault() -> None:
     driver = Driver(cpu=2)
     root = driver.start()

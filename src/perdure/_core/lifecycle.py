@@ -248,7 +248,8 @@ class Lifecycle:
         elif among == 1:
             self.attempt_failed(attempt, failure)
         else:
-            if not (among and blame.narrow_down(attempt, among)):
+            # Our own kills end somebody else's action, so they do not go on for ever.
+            if not (attempt.worker.killed or (among and blame.narrow_down(attempt, among))):
                 action.losses = 1 if progressed else action.losses + 1
             action.progress = False
             if action.losses > MAX_LOSSES:
