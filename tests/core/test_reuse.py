@@ -281,6 +281,51 @@ def test_a_retry_of_the_one_that_crashes_is_charged_and_it_stays_alone() -> None
     assert calls[1].stage is Stage.RUNNING
 
 
+def test_others_keep_away_from_one_that_has_to_be_alone() -> None:
+    driver = Driver(cpu=2)
+    root = driver.start(spec("root", is_async=True, cpu=0.0))
+    task = pooled(concurrency=4, max_workers=1)
+    pair = called(driver, root, task, 2)
+    driver.kill(pair[0], guilty=True)
+    suspect = next(each for each in pair if each.attempt)
+    other = driver.call(root, task, k=2)
+    driver.sleep(suspect, 1.0)
+    driver.kill(driver.worker(suspect).number)
+    assert running([*pair, other]) == 1
+    for each in (*pair, other):
+        assert running([*pair, other]) == 1
+        driver.end(each)
+
+
+def test_others_keep_away_from_one_that_was_waiting_and_has_to_be_alone() -> None:
+    driver = Driver(cpu=2)
+    root = driver.start(spec("root", is_async=True, cpu=0.0))
+    task = pooled(concurrency=4, max_workers=1)
+    pair = called(driver, root, task, 2)
+    driver.kill(pair[0], guilty=True)
+    driver.sleep(pair[0], 1.0)
+    driver.end(pair[1])
+    driver.after(1.0)
+    other = driver.call(root, task, k=2)
+    assert other.stage is Stage.QUEUED
+    driver.end(pair[0])
+    assert other.stage is Stage.RUNNING
+
+
+def test_one_that_has_to_be_alone_does_not_follow_others() -> None:
+    driver = Driver(cpu=2)
+    root = driver.start(spec("root", is_async=True, cpu=0.0))
+    task = pooled(concurrency=4, max_workers=1)
+    first, second = called(driver, root, spec("parent", is_async=True, cpu=0.0), 2)
+    pair = called(driver, second, task, 2)
+    driver.hold_workers = True
+    driver.kill(pair[0], guilty=True)
+    older = driver.call(first, task)
+    driver.come_up()
+    assert older.stage is Stage.RUNNING
+    assert running(pair) == 0
+
+
 def test_parents_that_wait_are_not_suspected() -> None:
     driver = Driver(cpu=2)
     root = driver.start(pooled("parent", concurrency=9, max_workers=1))

@@ -3,13 +3,12 @@
 from core.driver import Driver, Stage, Timeout, spec
 from perdure._core.orders import Quit, Start, TakeBack
 from perdure._core.scheduling import (
-    IDLE_SECONDS,
     PREFETCH_LIMIT,
     PREFETCH_SECONDS,
     STUCK_SECONDS,
-    SURPLUS_SECONDS,
     prefetch_depth,
 )
+from perdure._core.staffing import IDLE_SECONDS, SURPLUS_SECONDS
 from perdure._core.state import Action
 
 TINY = PREFETCH_SECONDS / 20

@@ -17,10 +17,10 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
-from perdure._core import shares
+from perdure._core import shares, staffing
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
-from perdure._core.model import MANY, Demand, TaskSpec
+from perdure._core.model import Demand, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
 from perdure._core.state import (
     Action,
@@ -43,10 +43,6 @@ PREFETCH_LIMIT = 512
 STUCK_SECONDS = 0.002
 """A backlog behind an attempt that takes longer than this is given to idle workers."""
 
-IDLE_SECONDS = 60.0
-"""An idle worker is kept this long; those beyond one per core ``SURPLUS_SECONDS``."""
-
-SURPLUS_SECONDS = 5.0
 AFTER_ALL = 1 << 62
 """Greater than the position of any call."""
 
@@ -300,7 +296,7 @@ class Scheduler:
                 return
         together = min(pool.concurrency, action.company)
         wanted = min(-(-lane.count // together), self.ledger.room_for(lane.demand), 2 * self.cores)
-        for _ in range(_missing(pool, wanted - len(free))):
+        for _ in range(staffing.missing(pool, wanted - len(free))):
             self.spawn(pool, now)
 
     def spawn(self, pool: Pool, now: float) -> Worker:
@@ -320,27 +316,10 @@ class Scheduler:
     def retire_idle(self, now: float) -> None:
         """Let go of workers that have had nothing to do for long."""
         for pool in self.pools.values():
-            idle = [
-                w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping
-            ]
-            if not idle:
-                continue
-            idle.sort(key=lambda w: w.idle_since)
-            kept, short, long = self._patience(pool, idle, now)
-            surplus = len(pool.workers) - kept
-            for position, worker in enumerate(idle):
-                if now - worker.idle_since > (short if position < surplus else long):
-                    worker.stopping = True
-                    worker.outbox.append(Quit())
-                    self.effects.told[worker.number] = worker
-
-    def _patience(self, pool: Pool, idle: list[Worker], now: float) -> tuple[int, float, float]:
-        """Return how many workers to keep, how long the others may be idle, and how long those."""
-        reuse = pool.reuse
-        if not reuse.environment:
-            return self.cores, SURPLUS_SECONDS, IDLE_SECONDS
-        unused = len(idle) == len(pool.workers) and now - idle[-1].idle_since > reuse.idle_ttl
-        return reuse.min_workers, reuse.scaledown_ttl, -1.0 if unused else MANY
+            for worker in staffing.superfluous(pool, self.cores, now):
+                worker.stopping = True
+                worker.outbox.append(Quit())
+                self.effects.told[worker.number] = worker
 
     # --- backlogs that do not move ----------------------------------------------------------------
 
@@ -371,18 +350,6 @@ class Scheduler:
         worker.revoking = True
         worker.outbox.append(TakeBack(tuple(waiting[worker.pool.concurrency :])))
         self.effects.told[worker.number] = worker
-
-
-def _missing(pool: Pool, more: int) -> int:
-    """Return how many workers the pool lacks if it is in need of ``more``, within its bounds."""
-    reuse = pool.reuse
-    if not reuse.environment:
-        return more
-    # A parent that blocks its worker must not keep the child from getting one.
-    there = sum(
-        1 for w in pool.workers.values() if not w.stopping and (pool.is_async or not w.blocked)
-    )
-    return min(max(more, reuse.min_workers - there), reuse.max_workers - there)
 
 
 def _is_stuck(worker: Worker, now: float) -> bool:

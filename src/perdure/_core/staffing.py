@@ -1,0 +1,41 @@
+"""How many workers a pool has: within its policy's bounds, and for how long without work."""
+
+from perdure._core.model import MANY
+from perdure._core.state import Pool, Worker
+
+IDLE_SECONDS = 60.0
+"""Where no policy says otherwise, an idle worker is kept this long; those beyond one per core
+``SURPLUS_SECONDS``."""
+
+SURPLUS_SECONDS = 5.0
+
+
+def missing(pool: Pool, more: int) -> int:
+    """Return how many workers to start for a pool that could use ``more``."""
+    reuse = pool.reuse
+    if not reuse.environment:
+        return more
+    # A parent that blocks its worker must not keep the child from getting one.
+    there = sum(
+        1 for w in pool.workers.values() if not w.stopping and (pool.is_async or not w.blocked)
+    )
+    return min(max(more, reuse.min_workers - there), reuse.max_workers - there)
+
+
+def superfluous(pool: Pool, cores: int, now: float) -> list[Worker]:
+    """Return the workers that have had nothing to do for so long that they may go."""
+    idle = [w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping]
+    if not idle:
+        return idle
+    idle.sort(key=lambda w: w.idle_since)
+    reuse = pool.reuse
+    kept, short, long = cores, SURPLUS_SECONDS, IDLE_SECONDS
+    if reuse.environment:
+        unused = len(idle) == len(pool.workers) and now - idle[-1].idle_since > reuse.idle_ttl
+        kept, short, long = reuse.min_workers, reuse.scaledown_ttl, -1.0 if unused else MANY
+    surplus = len(pool.workers) - kept
+    return [
+        worker
+        for position, worker in enumerate(idle)
+        if now - worker.idle_since > (short if position < surplus else long)
+    ]
