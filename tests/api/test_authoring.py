@@ -176,6 +176,7 @@ def test_an_option_that_is_not_built_is_refused_by_name(make):
         lambda: perdure.ReusePolicy(concurrency=0),
         lambda: perdure.ReusePolicy(concurrency="many"),
         lambda: perdure.ReusePolicy(idle_ttl=-1),
+        lambda: perdure.ReusePolicy(idle_ttl=None),
         lambda: perdure.ReusePolicy(scaledown_ttl="soon"),
     ],
 )

@@ -255,8 +255,10 @@ class ReusePolicy:
             )
         if not _is_whole(self.concurrency) or self.concurrency < 1:
             raise ConfigurationError(f"concurrency={self.concurrency!r} is not a positive number")
-        seconds("idle_ttl", self.idle_ttl)
-        seconds("scaledown_ttl", self.scaledown_ttl)
+        for option in ("idle_ttl", "scaledown_ttl"):
+            if getattr(self, option) is None:
+                raise ConfigurationError(f"{option}=None: give seconds, or a timedelta")
+            seconds(option, getattr(self, option))
         if self.scope != "global":
             raise refuse(f"ReusePolicy(scope={self.scope!r})", hint="runs share workers")
 
