@@ -461,3 +461,17 @@ def test_any_row_comes_back_as_it_was(maker: str, tmp_path: Path) -> None:
 
     round_trip()
     journal.close()
+
+
+def test_lookups_in_the_order_of_recording_see_every_change(journal: Journal) -> None:
+    run, epochs = started(journal)
+    rows = [done(run, seq) for seq in range(1, 301)]
+    rows[249] = action(run, 250, phase=Phase.RUNNING)
+    rows[259] = done(run, 260, phase=Phase.FAILED, outcome=Outcome(failure=FAILURE))
+    journal.commit(rows, epochs)
+    assert read(journal, *rows[:100]) == [recorded(row) for row in rows[:100]]
+    ended = [done(run, 250, fresh=False), done(run, 260, fresh=False)]
+    journal.commit(ended, epochs)
+    rows[249], rows[259] = ended
+    assert read(journal, *rows[200:]) == [recorded(row) for row in rows[200:]]
+    assert read(journal, *rows[200:], *rows[200:]) == [recorded(row) for row in rows[200:]] * 2

@@ -4,6 +4,10 @@ Ids are digests, so an index on them is written at random places: one dirty page
 path, for something only replay needs. Instead the first lookup in a run sorts its ids into a
 temporary table (on disk, so memory stays flat however many there are), and later lookups add what
 was appended since. Rows that are replaced keep their place and id, so the table stays right.
+
+A replay asks for the children of a parent more or less in the order in which they were recorded. So
+each search also reads on from where it ended: most of what is asked for next is then at hand, at a
+fraction of the cost. Only successes are kept like that, which never change.
 """
 
 import sqlite3
@@ -13,6 +17,14 @@ from itertools import islice
 from perdure._journal.rows import ACTION_COLUMNS, Columns
 
 BATCH = 500
+AHEAD = 4000
+AHEAD_BYTES = 1024
+"""Actions that are read ahead, and the size of inputs and value up to which they are."""
+
+
+_NAMES = ACTION_COLUMNS.split(", ")
+_ID, _SEQ = _NAMES.index("id"), _NAMES.index("seq")
+_COLUMNS = ", ".join([f"a.{name}" for name in _NAMES] + ["t.name", "t.code"])
 
 
 class LookupTables:
@@ -21,23 +33,40 @@ class LookupTables:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
         self._indexed: dict[int, int] = {}  # run -> largest seq in its table
+        self._ahead: dict[int, dict[bytes, Columns]] = {}
 
     def find(self, run: int, ids: Sequence[bytes]) -> Iterator[Columns]:
         """Yield ``ACTION_COLUMNS``, task name and task code of the actions that have a row."""
         self._extend(run)
-        columns = ", ".join(f"a.{name}" for name in ACTION_COLUMNS.split(", "))
-        remaining = iter(ids)
+        ahead = self._ahead.get(run, {})
+        remaining = iter([id_ for id_ in ids if id_ not in ahead])
+        yield from [ahead.pop(id_) for id_ in dict.fromkeys(ids) if id_ in ahead]
+        last = 0
         while batch := list(islice(remaining, BATCH)):
-            yield from self._db.execute(
-                f"SELECT {columns}, t.name, t.code FROM temp.lookup_{run:d} AS l "
+            found = self._db.execute(
+                f"SELECT {_COLUMNS} FROM temp.lookup_{run:d} AS l "
                 f"CROSS JOIN main.actions AS a ON a.run = ? AND a.seq = l.seq "
                 "CROSS JOIN main.tasks AS t ON t.id = a.task "
                 f"WHERE l.id IN ({', '.join('?' * len(batch))})",
                 (run, *batch),
-            )
+            ).fetchall()
+            yield from found
+            last = max((row[_SEQ] for row in found), default=last)
+        if last and len(ids) > 1:
+            self._read_ahead(run, last)
+
+    def _read_ahead(self, run: int, seq: int) -> None:
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM main.actions AS a CROSS JOIN main.tasks AS t ON t.id = a.task "
+            "WHERE a.run = ? AND a.seq > ? AND a.seq <= ? AND a.value IS NOT NULL "
+            "AND length(a.inputs) + length(a.value) <= ?",
+            (run, seq, seq + AHEAD, AHEAD_BYTES),
+        )
+        self._ahead[run] = {row[_ID]: row for row in rows.fetchall()}
 
     def drop(self, run: int) -> None:
         """Forget the run's table."""
+        self._ahead.pop(run, None)
         if self._indexed.pop(run, None) is not None:
             self._db.execute(f"DROP TABLE temp.lookup_{run:d}")
 

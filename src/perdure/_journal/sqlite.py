@@ -38,12 +38,12 @@ from perdure._journal.rows import (
 )
 from perdure._journal.schema import identity, open_journal
 from perdure._journal.statements import insert, marks
-from perdure._journal.tallies import Moves, count_blocks
+from perdure._journal.tallies import BLOCK, Moves, count_blocks
 from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
 from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
-CHILDREN_PAGE = 1000
+LAST_SEQ = 1 << 62
 
 
 class SqliteJournal:
@@ -138,21 +138,23 @@ class SqliteJournal:
 
     def children(self, run: int, parent: int) -> Iterator[tuple[bytes, str, int]]:
         """Yield ``(id, task, seq)`` of the finished children of the action at ``parent``."""
-        # In pages, so that a caller who stops half way leaves no open read behind: it would keep
-        # the write-ahead log from being reset.
-        after = 0
-        while True:
+        # Block by block, so that a caller who stops half way leaves no open read behind: it would
+        # keep the write-ahead log from being reset. Blocks without children are left out.
+        with self._guarded() as db:
+            _, counted = _state(db, run)
+            blocks = db.execute(
+                "SELECT DISTINCT block FROM tallies WHERE run = ? AND parent = ?", (run, parent)
+            ).fetchall()
+        places = [(block * BLOCK, (block + 1) * BLOCK) for (block,) in blocks]
+        for start, end in [*places, (counted, LAST_SEQ)]:
             with self._guarded() as db:
                 page = db.execute(
                     "SELECT a.id, t.name, a.seq FROM actions AS a JOIN tasks AS t ON t.id = a.task "
-                    "WHERE a.run = ? AND a.seq > ? AND a.parent = ? "
-                    f"AND a.phase IN {FINAL_NUMBERS} ORDER BY a.seq LIMIT {CHILDREN_PAGE}",
-                    (run, after, parent),
+                    "WHERE a.run = ? AND a.seq >= ? AND a.seq < ? AND a.parent = ? "
+                    f"AND a.phase IN {FINAL_NUMBERS} ORDER BY a.seq",
+                    (run, start, end, parent),
                 ).fetchall()
             yield from page
-            if len(page) < CHILDREN_PAGE:
-                return
-            after = page[-1][2]
 
     def close(self) -> None:
         """Release the file."""

@@ -1,8 +1,8 @@
 """Following a run: a live picture on a terminal, a line now and then elsewhere.
 
 Progress goes to stderr; stdout is for results. What is shown comes from the journal alone, so a run
-looks the same whichever process drives it. Each look costs a scan of the run's actions: the pace
-slows down so that looking takes at most a tenth of the time.
+looks the same whichever process drives it. The pace slows down so that looking takes at most a
+tenth of the time.
 """
 
 import time
