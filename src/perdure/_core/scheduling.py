@@ -181,10 +181,11 @@ class Scheduler:
         best_cost = (1 << 30, 0)
         pool, demand = lane.pool, lane.demand
         fits = self.ledger.fits(demand)
-        if pool.crowded:
+        full = pool.full
+        if full and pool.crowded:
             return None
         most, concurrency = capacity(action), pool.concurrency
-        hosts = pool.is_async and (task.makes_calls or pool.full)
+        hosts = pool.is_async and (task.makes_calls or full)
         for worker in pool.workers.values():
             if not worker.ready or worker.stopping or (worker.blocked and not hosts):
                 continue
@@ -206,12 +207,13 @@ class Scheduler:
 
     def _assign(self, worker: Worker, action: Action, now: float) -> None:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
+        pool = lane.pool
         attempt = Attempt(self._next_handle, action, worker, replays=action.replay)
         self._next_handle += 1
         if worker.load == 0:
             shares.hold(self.ledger, worker, lane)
             worker.last_done = now
-        if lane.pool.together:
+        if pool.together:
             shares.join(self.ledger, worker, lane.demand)
             worker.company = min(worker.company, action.company)
         worker.attempts[attempt.handle] = attempt
@@ -230,7 +232,7 @@ class Scheduler:
             attempt.limit = self.timers.at(now + limit, self.overrun, attempt)
         worker.outbox.append(Start(attempt))
         self.effects.told[worker.number] = worker
-        if worker.load > lane.pool.concurrency:
+        if worker.load > pool.concurrency:
             self._watch_backlogs(now)
 
     # --- what attempts do to their workers --------------------------------------------------------
