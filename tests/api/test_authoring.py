@@ -11,11 +11,11 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import workloads as w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perdure
+import workloads as w
 from perdure import errors
 from perdure._api.occurrence import SMALL, Occurrences
 from perdure._core.ids import digest
