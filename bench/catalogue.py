@@ -125,6 +125,7 @@ class Workload:
         smoke: Arguments that are as small as they can be.
         peers: Who does it: with these arguments changed, and perhaps a note.
         cannot: Who does not, and why.
+        notes: What has to be known to compare a peer's figure.
         also: Further figures of every peer, and the heads of their columns.
         timeout: Seconds after which a run is given up.
     """
@@ -138,12 +139,17 @@ class Workload:
     smoke: Sizes
     peers: Mapping[str, Sizes]
     cannot: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     also: Mapping[str, str] = field(default_factory=dict)
     timeout: float = 120.0
 
     def arguments(self, peer: str, *, smoke: bool = False) -> dict[str, Any]:
         """Return what the peer's function is called with."""
         return {**self.sizes, **(self.smoke if smoke else self.peers.get(peer, {}))}
+
+    def smaller(self, peer: str) -> Sizes:
+        """Return the sizes in which the peer's work differs from everybody's."""
+        return {k: v for k, v in self.peers.get(peer, {}).items() if k != "samples"}
 
 
 SAME: Sizes = {}
@@ -322,6 +328,15 @@ WORKLOADS = {
         {"mb": 1000},
         {"mb": 1},
         dict.fromkeys(ALL, SAME) | {"dbos": {"mb": 100}},
+        notes={
+            "perdure": "mapped from a file, which was written once",
+            "processes": "through pipes, by way of the caller",
+            "ray": "by shared memory",
+            "flyte": "in one process, through a mapped file",
+            "dask": "by TCP",
+            "prefect": "in one process: nothing is handed over",
+            "dbos": "in one process; also pickled into the database",
+        },
         also={"eight_s": "then to 8 tasks, s", "eight_to_in_place": "against 8 sums in place"},
     ),
     "sleepers 1000 x 1 s": Workload(
@@ -346,6 +361,10 @@ WORKLOADS = {
         {"n": 20},
         {"perdure": SAME, "flyte": {"n": 1000}, "prefect": {"n": 100}, "dbos": {"n": 2000}},
         dict.fromkeys(("processes", "ray", "dask"), FORGETS),
+        notes={
+            "flyte": "no resume: the second run finds results in its cache",
+            "prefect": "no resume: the second run finds persisted results",
+        },
         also={"first_s": "first process, s"},
     ),
     "retries": Workload(

@@ -28,7 +28,7 @@ def run(workload: str, peer: str, scratch: Path, arguments: dict[str, object]) -
         return cast("Figures", getattr(outside, function)(peer, **arguments))
     module = importlib.import_module(f"peers.{PEERS[peer].module}")
     figures: Figures = getattr(module, function)(scratch, **arguments)
-    return figures | {"driver_peak_mb": peak_mb()}
+    return {"driver_peak_mb": peak_mb(), **figures}
 
 
 def main() -> None:

@@ -97,10 +97,14 @@ def _overview(results: Results, measured: list[str]) -> str:
         "|---|" + "---:|" * len(peers),
     ]
     for name in measured:
-        cells = [_cell(results.median(name, peer)) for peer in peers]
         workload = WORKLOADS[name]
+        cells = [
+            cell + (" *" if cell and workload.smaller(peer) else "")
+            for peer in peers
+            for cell in [_cell(results.median(name, peer))]
+        ]
         lines.append(f"| {workload.title}, {workload.unit} | {' | '.join(cells)} |")
-    note = "Smaller sizes of single peers are named below, and why some were not measured."
+    note = "\\* with less, as said below. An empty cell: not measured; why is said below, too."
     return "\n".join([*lines, "", note, ""])
 
 
@@ -144,12 +148,12 @@ def _table(results: Results, name: str, workload: Workload, present: list[str]) 
             PEERS[peer].title,
             number(middle),
             f"{number(min(values))} to {number(max(values))}",
-            "" if ours is None or peer in OURS else compared(ours, middle, workload.better),
+            _ratio(workload, peer, ours, middle),
             *(_cell(results.median(name, peer, figure)) for figure in workload.also),
             _megabytes(results.median(name, peer, "peak_mb")),
             _megabytes(results.median(name, peer, "driver_peak_mb")),
             str(len(values)),
-            _sizes(workload, peer),
+            _remark(workload, peer),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""] if present else []
@@ -159,10 +163,17 @@ def _megabytes(value: float | None) -> str:
     return "" if value is None else f"{number(value)} MB"
 
 
-def _sizes(workload: Workload, peer: str) -> str:
-    """Say with what a peer was measured if not with what the workload is named after."""
-    own = workload.peers.get(peer, {})
-    return ", ".join(f"with {k} = {v:,}" for k, v in own.items() if k != "samples")
+def _remark(workload: Workload, peer: str) -> str:
+    """Say with what a peer was measured if not with what the workload is named after, and how."""
+    words = [f"with {key} = {value:,}" for key, value in workload.smaller(peer).items()]
+    return "; ".join([*words, *filter(None, [workload.notes.get(peer)])])
+
+
+def _ratio(workload: Workload, peer: str, ours: float | None, theirs: float) -> str:
+    """Say how Perdure stands to a peer, unless the peer's time is for less work."""
+    if ours is None or peer in OURS or (workload.unit == "s" and workload.smaller(peer)):
+        return ""
+    return compared(ours, theirs, workload.better)
 
 
 def compared(ours: float, theirs: float, better: str) -> str:
