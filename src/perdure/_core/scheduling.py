@@ -8,6 +8,8 @@
   ahead of time (*prefetch*): as many as fill ``PREFETCH_SECONDS`` by the observed duration, behind
   a running attempt of the same lane. A worker that turns idle while others hold a backlog that
   does not move gets part of it (*take back*).
+* In a pool with ``concurrency`` above one, so many attempts run together in each worker, for one
+  share of the ledger (``shares.py``); only what is beyond them is a backlog.
 * An async worker hosts blocked attempts besides the running one. Tasks that are known to make no
   calls are kept away from workers that host blocked parents, so that a crashing or busy leaf does
   not drag its own parent down; orchestrators share workers.
