@@ -17,7 +17,7 @@ lint: ## Check format, lint and layers
 types: ## Check types
 format: ## Format and fix what can be fixed
 docs: ## Run every code block of the documentation
-bench: ## Run the benchmarks, peers and all, and write docs/benchmarks.md (20 to 30 minutes)
+bench: ## Run the benchmarks, peers and all, and write docs/benchmarks.md (half an hour)
 
 demo test lint types format docs bench:
 	@test -n "$(PYTHON)" || { echo "No Python of 3.11 or newer was found on the PATH."; exit 1; }

@@ -21,7 +21,7 @@ from child import HERE
 from results import Results, Sample
 
 ROOT = HERE.parent
-PATIENCE_WITH_US = 3
+PATIENCE_WITH_US = 4
 """Perdure is the subject: it may take so much longer than a peer for all rounds of a workload."""
 
 
@@ -75,7 +75,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--patience",
         type=float,
-        default=60.0,
+        default=30.0,
         help="seconds that a peer may take for all rounds of a workload; once is always done",
     )
     parser.add_argument("--add", action="store_true", help="add to what was measured before")

@@ -167,7 +167,7 @@ WORKLOADS = {
         "import_ms",
         "ms",
         "lower",
-        {"samples": 5},
+        {"samples": 3},
         {"samples": 1},
         dict.fromkeys(ALL, SAME),
     ),
@@ -189,7 +189,8 @@ WORKLOADS = {
         "lower",
         {"n": 1000},
         {"n": 5},
-        dict.fromkeys(ALL, SAME) | {"perdure-process": SAME, "prefect": {"n": 50}},
+        dict.fromkeys(ALL, SAME)
+        | {"perdure-process": SAME, "dask": {"n": 300}, "prefect": {"n": 50}},
     ),
     "sequential async": Workload(
         "Sequential calls, async",
@@ -317,7 +318,7 @@ WORKLOADS = {
         "higher",
         {"n": 200},
         {"n": 4, "turns": 1000},
-        dict.fromkeys(ALL, SAME),
+        dict.fromkeys(ALL, SAME) | {"prefect": {"n": 60}},
     ),
     "hand-over 1 GB": Workload(
         "1 GB array, made in one task and summed in the next",
