@@ -103,7 +103,7 @@ def _growth(results: Results) -> Iterator[Target]:
         ("running", "us_per_task", True),
         ("`perdure ls`", "ls_s", False),
         ("`perdure show`", "show_s", False),
-        ("resume", "resume_s", False),
+        ("resume, without its start", "resume_us_per_task", True),
     ):
         ratio = divided(
             results.median("growth 1M", "perdure", figure),
@@ -116,4 +116,4 @@ def _growth(results: Results) -> Iterator[Target]:
 
 def divided(above: float | None, below: float | None) -> float | None:
     """Return a ratio if both were measured."""
-    return above / below if above is not None and below else None
+    return above / below if above is not None and below and below > 0 else None

@@ -1,6 +1,7 @@
 """Perdure: durable; tasks run in worker processes, the root task too."""
 
 import asyncio
+import statistics
 import subprocess
 import sys
 import time
@@ -279,22 +280,32 @@ def resume(scratch: Path, n: int) -> Figures:
 def flow(scratch: Path, n: int) -> None:
     """Run it, or go on with it: the name is the run."""
     root = long_flow_root if (scratch / "long").exists() else flow_root
-    perdure.with_runcontext(name="flow").run(root, folder=str(scratch), n=n).result()
+    perdure.with_runcontext(name=f"flow-{n}").run(root, folder=str(scratch), n=n).result()
+
+
+def resume_few(scratch: Path, n: int) -> float:
+    """Return what it takes to get going at all: the resume of a run that has done nothing much."""
+    scratch.mkdir()
+    (scratch / "long").touch()
+    return float(kill_and_resume("perdure", scratch, n)["resume_s"])
 
 
 def growth(scratch: Path, n: int) -> Figures:
     """A run of n actions of a flat parent: what it takes, then ``ls``, ``show`` and resume."""
+    start_s = statistics.median(resume_few(scratch / f"few-{each}", each) for each in (2, 3, 4))
     (scratch / "long").touch()
     run_and_kill("perdure", scratch, n)
     seconds = float((scratch / "seconds").read_text())
     size = sum(path.stat().st_size for path in (scratch / "perdure").glob("journal.db*"))
-    return {
+    figures = {
         "us_per_task": seconds / n * 1e6,
         "ls_s": command_s("ls"),
-        "show_s": command_s("show", "flow"),
+        "show_s": command_s("show", f"flow-{n}"),
         "resume_s": resume_flow("perdure", scratch, n),
         "journal_bytes_per_action": size / n,
     }
+    # Without the start, which would hide what a task costs.
+    return figures | {"resume_us_per_task": (figures["resume_s"] - start_s) / n * 1e6}
 
 
 def command_s(*arguments: str) -> float:
