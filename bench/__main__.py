@@ -6,6 +6,7 @@ python bench --render          write the page again from what was measured last
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,8 @@ PATIENCE_WITH_US = 4
 def main(arguments: list[str]) -> int:
     """Measure, and write the page after every round."""
     given = parse(arguments)
+    # So that what is being measured is ended, too: it is in a session of its own.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     page: Path = given.output / "benchmarks.md"
     kept = page.with_suffix("") / "results.json"
     if given.render:
