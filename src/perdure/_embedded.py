@@ -14,6 +14,8 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from uvloop import new_event_loop
+
 from perdure._controller import presence
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
@@ -81,7 +83,7 @@ class Runtime:
             raise
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._work, name="perdure-controller", daemon=True)
         self._thread.start()
         try:

@@ -43,12 +43,28 @@ class Scribe:
         self._on_commit = on_commit
         self._on_error = on_error
         self._jobs: SimpleQueue[Callable[[], None] | Batch | None] = SimpleQueue()
+        self._asked = 0
         self._broken = False
         self._thread = threading.Thread(target=self._work, name="perdure-scribe", daemon=True)
         self._thread.start()
 
+    @property
+    def idle(self) -> bool:
+        """Everything asked for so far has been done and answered."""
+        return not self._asked
+
+    def commit_here(self, rows: list[Row], finished: list[Action], epochs: dict[int, int]) -> None:
+        """Write rows on the loop's own thread, which is right only while the scribe is idle."""
+        try:
+            stale = self._journal.commit(rows, epochs)
+        except BaseException as error:
+            self._on_error(error)
+        else:
+            self._on_commit(finished, stale)
+
     def commit(self, rows: list[Row], finished: list[Action], epochs: dict[int, int]) -> None:
         """Write rows; ``on_commit`` tells when they are durable."""
+        self._asked += 1
         self._jobs.put((rows, finished, epochs))
 
     def call(self, function: Callable[..., Result], *args: Any) -> "asyncio.Future[Result]":
@@ -59,10 +75,11 @@ class Scribe:
             try:
                 result = function(*args)
             except BaseException as error:
-                self._tell(_settle, answer, None, error)
+                self._tell(1, _settle, answer, None, error)
             else:
-                self._tell(_settle, answer, result, None)
+                self._tell(1, _settle, answer, result, None)
 
+        self._asked += 1
         self._jobs.put(job)
         return answer
 
@@ -98,7 +115,8 @@ class Scribe:
 
     def _commit(self, batches: list[Batch]) -> None:
         if self._broken:
-            return  # what follows a failed write may build on it
+            self._tell(len(batches), _forget)  # what follows a failed write may build on it
+            return
         rows, finished, epochs = batches[0]
         for more_rows, more_finished, more_epochs in batches[1:]:
             rows += more_rows
@@ -108,16 +126,24 @@ class Scribe:
             stale = self._journal.commit(rows, epochs)
         except BaseException as error:
             self._broken = True
-            self._tell(self._on_error, error)
+            self._tell(len(batches), self._on_error, error)
         else:
-            self._tell(self._on_commit, finished, stale)
+            self._tell(len(batches), self._on_commit, finished, stale)
 
-    def _tell(self, callback: Callable[..., None], *args: Any) -> None:
+    def _tell(self, answered: int, callback: Callable[..., None], *args: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(callback, *args)
+            self._loop.call_soon_threadsafe(self._told, answered, callback, args)
         except RuntimeError:
             if not self._loop.is_closed():
                 raise  # a closed loop means that nobody waits for the answer any more
+
+    def _told(self, answered: int, callback: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self._asked -= answered
+        callback(*args)
+
+
+def _forget() -> None:
+    """What was not written is of no interest to anybody any more."""
 
 
 def _settle(answer: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

@@ -33,7 +33,7 @@ class Session(asyncio.Protocol):
         self._machine = controller.machine
         self._reader = FrameReader()
         self._transport: asyncio.Transport | None = None
-        self._receive: Callable[[bytes], None] = self._receive_hello
+        self._receive: Callable[[bytes | memoryview], None] = self._receive_hello
         self._specs: dict[int, TaskSpec] = {}
         self._numbers: dict[TaskSpec, int] = {}
         self.worker: Worker | None = None
@@ -59,12 +59,15 @@ class Session(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Handle complete frames."""
+        self._controller.begin()
         try:
             for body in self._reader.feed(data):
                 self._receive(body)
         except (msgspec.DecodeError, ValueError) as error:
             self._controller.peer_failed(self, error)
             self.close()
+        finally:
+            self._controller.settle()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the controller; everything the peer had sent before has been handled."""
@@ -83,7 +86,7 @@ class Session(asyncio.Protocol):
 
     # --- in ---------------------------------------------------------------------------------------
 
-    def _receive_hello(self, body: bytes) -> None:
+    def _receive_hello(self, body: bytes | memoryview) -> None:
         (hello,) = _decode_hello(body)
         token = self._controller.token
         if not hmac.compare_digest(hello.token.encode(), token.encode()):
@@ -98,18 +101,17 @@ class Session(asyncio.Protocol):
         if self.worker is None:
             self.close()
 
-    def _receive_request(self, body: bytes) -> None:
+    def _receive_request(self, body: bytes | memoryview) -> None:
         for message in decode_from_worker(body):
             if not isinstance(message, wire.Abort):
                 raise ValueError(f"unexpected {type(message).__name__}")
             done, text = self._controller.abort(message.run, message.action)
             self.send(wire.Answer(done, text))
 
-    def _receive_messages(self, body: bytes) -> None:
+    def _receive_messages(self, body: bytes | memoryview) -> None:
         handle = self._handlers
-        with self._controller.batch():
-            for message in decode_from_worker(body):
-                handle[type(message)](message)
+        for message in decode_from_worker(body):
+            handle[type(message)](message)
 
     def _define(self, m: wire.Define) -> None:
         self._specs[m.task] = m.spec

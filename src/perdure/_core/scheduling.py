@@ -237,6 +237,10 @@ class Scheduler:
         if worker.load > pool.concurrency:
             self._watch_backlogs(now)
 
+    def nothing_runs(self) -> bool:
+        """Whether no attempt computes: those there are wait for children."""
+        return not any(worker.load for worker in self.workers.values())
+
     # --- what attempts do to their workers --------------------------------------------------------
 
     def block(self, attempt: Attempt) -> None:

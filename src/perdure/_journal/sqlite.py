@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import assert_never
+from typing import TypeGuard, assert_never
 
 from perdure._core.model import Phase
 from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
@@ -44,6 +44,12 @@ from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
 LAST_SEQ = 1 << 62
+
+_LONE = (
+    f"INSERT INTO actions ({PLAIN_COLUMNS}) SELECT {marks(PLAIN_COLUMNS.split(','))} "
+    "WHERE EXISTS (SELECT 1 FROM runs WHERE key = ? AND epoch = ?)"
+)
+"""A new plain row, unless its run is driven under another epoch."""
 
 
 class SqliteJournal:
@@ -116,6 +122,8 @@ class SqliteJournal:
 
     def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
         """Write the rows of runs whose epoch is current, in one transaction; return the others."""
+        if len(rows) == 1 and self._is_lone(rows[0]):
+            return self._commit_alone(rows[0], epochs)
         with self._transaction() as db:
             counted = {}
             for run in epochs.keys() | {row.run for row in rows}:
@@ -124,6 +132,26 @@ class SqliteJournal:
                     counted[run] = places
             self._write(db, rows, counted)
         return frozenset(epochs.keys() | {row.run for row in rows}) - counted.keys()
+
+    def _is_lone(self, row: Row) -> TypeGuard[ActionRow]:
+        return (
+            type(row) is ActionRow
+            and row.fresh
+            and row.seq % BLOCK != 0  # the commit that completes a block counts it
+            and is_plain(row)
+            and (row.task, row.code) in self._tasks
+        )
+
+    def _commit_alone(self, row: ActionRow, epochs: dict[int, int]) -> frozenset[int]:
+        """Commit one new row by one statement: half the time of a transaction around it.
+
+        This is what a parent waits for that calls one child after the other.
+        """
+        with self._guarded() as db:
+            self._refuse_if_moved()
+            values = encode_plain(row, self._tasks[row.task, row.code])
+            written = db.execute(_LONE, (*values, row.run, epochs.get(row.run, -1))).rowcount
+        return frozenset() if written else frozenset((row.run,))
 
     def lookup(self, run: int, ids: Sequence[bytes]) -> dict[bytes, ActionRow]:
         """Return those of the actions that have a row."""

@@ -5,6 +5,7 @@ get it back; so rows go in by the dozen.
 """
 
 import sqlite3
+from collections.abc import Sized
 from itertools import chain
 
 from perdure._journal.rows import Columns
@@ -13,7 +14,7 @@ MAX_ROWS = 64
 """In one statement; times 22 columns it is well under SQLite's 32,766 parameters."""
 
 
-def marks(columns: Columns) -> str:
+def marks(columns: Sized) -> str:
     """Return the placeholders of one row's columns."""
     return ", ".join("?" * len(columns))
 

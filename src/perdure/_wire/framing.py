@@ -1,5 +1,7 @@
 """Frames: a 4-byte big-endian length, then a msgpack array of messages."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from perdure._wire.messages import FromWorker, Message, ToWorker
@@ -22,20 +24,25 @@ def encode(messages: list[Message]) -> bytearray:
 
 
 class FrameReader:
-    """Cuts a byte stream into the bodies of its frames."""
+    """Cuts a byte stream into the bodies of its frames.
+
+    The bodies may be views of what was fed: they are to be decoded before that is overwritten.
+    """
 
     __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> Sequence[bytes | memoryview]:
         """Add ``data`` and return the bodies of all frames that are complete now.
 
         Raises:
             ProtocolError: A frame announces more than ``MAX_FRAME_BYTES``.
         """
         buffer = self._buffer
+        if not buffer and int.from_bytes(data[:HEADER_BYTES], "big") == len(data) - HEADER_BYTES:
+            return (memoryview(data)[HEADER_BYTES:],)  # exactly one frame, as most often
         buffer += data
         bodies, at = [], 0
         while len(buffer) - at >= HEADER_BYTES:

@@ -28,6 +28,8 @@ from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
+from uvloop import new_event_loop
+
 from perdure._api import scope
 from perdure._api.future import Future, TaskFactory, ThreadFuture
 from perdure._api.task import Task
@@ -54,7 +56,7 @@ _NOTHING: AbstractContextManager[None] = contextlib.nullcontext()
 def run(link: "Link") -> None:
     """Execute attempts until the controller says Stop; if the connection is lost, die."""
     executor = AsyncExecutor(link)
-    loop = asyncio.new_event_loop()
+    loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(executor.connect())
@@ -105,7 +107,7 @@ class AsyncExecutor(Session):
         self._pump()
         self._stream.start_reading()
 
-    def _received(self, data: bytes) -> None:
+    def _received(self, data: memoryview) -> None:
         """Act on what arrived, then start what can start."""
         if not data and not self.stopped:
             die()  # nobody is there to work for
@@ -148,7 +150,9 @@ class AsyncExecutor(Session):
     def _posted_result(self) -> None:
         """Let a result wait for others, but not long."""
         now = time.perf_counter()
-        if not self._queue or len(self.messages) >= FLUSH_MESSAGES:
+        if not self._queue and not self._active:
+            self.flush()  # nothing here is going to add to it in this turn
+        elif not self._queue or len(self.messages) >= FLUSH_MESSAGES:
             self.posted()
         elif not self._gathering:
             self._gathering, self._gathered_since = True, now
@@ -249,12 +253,12 @@ class AsyncExecutor(Session):
                 self._active -= 1
             seconds = attempt.finish(outcome, self.logs.end(attempt.handle))
             del self.attempts[attempt.handle]
-        if not self.attempts:
-            self.surroundings.restore()
         if attempt.calls or attempt.steps:
             attempt.abandon()
         self._pace.ended(attempt.task_number, seconds)
         self._posted_result()
+        if not self.attempts:
+            self.surroundings.restore()
         self._pump()
 
     def opened(self, attempt: Attempt, future: Future[Any]) -> None:

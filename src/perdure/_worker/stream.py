@@ -18,13 +18,15 @@ class LoopStream:
 
     Args:
         sock: Connected; made non-blocking.
-        received: Called with what arrived; empty bytes mean the end.
+        received: Called with what arrived, a view of a buffer that is used again; an empty one
+            means the end.
     """
 
-    def __init__(self, sock: socket.socket, received: Callable[[bytes], None]) -> None:
+    def __init__(self, sock: socket.socket, received: Callable[[memoryview], None]) -> None:
         self._sock = sock
         self._received = received
         self._unsent = bytearray()
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
 
@@ -54,12 +56,13 @@ class LoopStream:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(RECEIVE_BYTES)
+            # Into one buffer: a new one of this size would be mapped and unmapped each time.
+            size = self._sock.recv_into(self._buffer)
         except BlockingIOError:
             return
         except OSError:
-            data = b""
-        self._received(data)
+            size = 0
+        self._received(self._buffer[:size])
 
     def _go_on_writing(self) -> None:
         self._send()

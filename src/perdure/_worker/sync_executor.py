@@ -103,15 +103,16 @@ class SyncExecutor(Session):
 
     def _read(self, link: "Link") -> None:
         self.receive(link.messages)
+        buffer = memoryview(bytearray(RECEIVE_BYTES))
         while not self._stopped:
             try:
-                data = self._sock.recv(RECEIVE_BYTES)
+                size = self._sock.recv_into(buffer)
             except OSError:
-                data = b""
-            if not data:
+                size = 0
+            if not size:
                 die()
             try:
-                for body in self._reader.feed(data):
+                for body in self._reader.feed(buffer[:size]):
                     self.receive(decode_to_worker(body))
             except BaseException:
                 traceback.print_exc()  # into the log; nobody would read the socket any more
@@ -259,7 +260,6 @@ class SyncExecutor(Session):
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
         self.surroundings.leave_if_forked(outcome)
         log = self.logs.end(attempt.handle)
-        self.surroundings.restore()
         with self.lock:
             self._waiters = 0
             self._tell_state()
@@ -280,6 +280,7 @@ class SyncExecutor(Session):
             self.flush()
         else:
             self.posted()
+        self.surroundings.restore()
 
     # --- what attempts tell -----------------------------------------------------------------------
 
