@@ -76,7 +76,7 @@ def gate(arguments: list[str]) -> int:
 def bench(arguments: list[str]) -> int:
     """Run the benchmarks: Perdure as a user has it, the peers in an environment of their own."""
     _, candidates = next(iter(interpreters().items()))
-    python = environment("bench-perdure", candidates, [*project(""), "numpy"])
+    python = environment("bench-perdure", candidates, [*project(), "numpy"])
     environment("bench", candidates, ["-r", "bench/peers.txt"])
     run([python, "-m", "compileall", "-q", "src", "bench"])
     return run([python, "bench", *arguments])
@@ -147,9 +147,9 @@ def _version(python: Path) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def project(extras: str) -> Command:
+def project(extras: str = "") -> Command:
     """Return what pip is told to install this project with these extras."""
-    return ["-c", "constraints.txt", "-e", f".[{extras}]"]
+    return ["-c", "constraints.txt", "-e", f".[{extras}]" if extras else "."]
 
 
 def environment(name: str, candidates: list[Path], wanted: Command) -> Path:
