@@ -42,7 +42,10 @@ def main(arguments: list[str]) -> int:
         return 2
     results = Results.load(kept) if given.add and kept.exists() else Results()
     known = results.machine.get("versions", {})
-    results.machine = machine.describe(pythons) | {"commit": commit()}
+    results.machine = machine.describe(pythons) | {
+        "commit": commit(),
+        "sessions": results.machine.get("sessions", 0) + 1,
+    }
     results.machine["versions"] = known | results.machine["versions"]
     before = len(results.samples)
     for turn in range(given.rounds):

@@ -45,8 +45,9 @@ def _machine(results: Results) -> str:
         datetime.fromtimestamp(pick(each.when for each in results.samples), UTC)
         for pick in (min, max)
     )
+    gaps = "" if machine["sessions"] == 1 else ", in several sessions, perhaps of several commits"
     rows = [
-        ("measured", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC"),
+        ("measured", f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC{gaps}"),
         ("machine", f"{machine['cores']} cores, {machine['memory_gb']} GB; {machine['processor']}"),
         ("system", f"{machine['system']}, Python {machine['python']}"),
         ("disk", f"one fdatasync takes {machine['fdatasync_ms']:.2f} ms (median)"),
