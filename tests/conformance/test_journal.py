@@ -206,6 +206,24 @@ def test_lease_of_a_dead_owner_is_taken_over_with_the_next_epoch(journal: Journa
     assert journal.commit([action(run, 1)], epochs) == {run}
 
 
+def test_lone_outcome_of_a_run_that_was_taken_over_is_refused(journal: Journal) -> None:
+    run, epochs = started(journal)
+    for seq in (1, 2):
+        assert not journal.commit([done(run, seq)], epochs)
+    journal.acquire(run, "you", dead)
+    assert journal.commit([done(run, 3)], epochs) == {run}
+    assert journal.commit([done(run, 3)], {}) == {run}
+    assert [row and row.seq for row in read(journal, done(run, 2), done(run, 3))] == [2, None]
+
+
+def test_commit_of_a_lone_outcome_names_other_runs_that_were_taken_over(journal: Journal) -> None:
+    mine, epochs = started(journal, "mine")
+    lost, lost_epochs = started(journal, "lost")
+    journal.commit([done(mine, 1)], epochs)
+    journal.acquire(lost, "you", dead)
+    assert journal.commit([done(mine, 2)], epochs | lost_epochs) == {lost}
+
+
 def test_released_run_can_be_taken_from_a_live_owner(journal: Journal) -> None:
     run, epochs = started(journal)
     journal.release(run, epochs[run])

@@ -143,7 +143,7 @@ class Driver:
         for attempt in audits:
             action = attempt.action
             recorded = self.journal.children(action.run.key, action.seq)
-            missing = [task for id_, task, _ in recorded if id_ not in attempt.called]
+            missing = [task for id_, task, _ in recorded if id_ not in (attempt.called or ())]
             self.machine.audited(attempt, missing)
         return bool(lookups or audits)
 

@@ -138,7 +138,7 @@ class Shell:
 
     def audit(self, attempt: Attempt) -> None:
         recorded = self.world.journal.children(self.run.key, attempt.action.seq)
-        missing = [task for id_, task, _ in recorded if id_ not in attempt.called]
+        missing = [task for id_, task, _ in recorded if id_ not in (attempt.called or ())]
         assert not missing, f"the replay of {attempt.action.name} did not call {missing}"
         self.machine.audited(attempt, missing)
 

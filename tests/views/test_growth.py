@@ -4,6 +4,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,17 @@ def test_counts_are_exact_after_every_commit(
             ))  # fmt: skip
         journal.commit(rows, epochs)
         check(journal, views)
+
+
+def test_counts_are_exact_when_outcomes_are_committed_one_by_one(
+    journal: SqliteJournal, views: SqliteViews
+) -> None:
+    epochs = start(journal, "me")
+    for seq in range(1, BLOCK + 3):
+        journal.commit([action(seq)], epochs)
+    check(journal, views)
+    with closing(sqlite3.connect(journal._path)) as db:
+        assert db.execute("SELECT counted FROM runs").fetchone() == (BLOCK,)
 
 
 def rewritten(views: SqliteViews, seq: int) -> ActionRow:

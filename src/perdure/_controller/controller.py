@@ -256,8 +256,8 @@ class Controller:
             return False
         rows, effects.rows = effects.rows, []
         finished, effects.finished = effects.finished, []
-        epochs = {key: driven.run.epoch for key, driven in self._runs.items()}
-        rows = [r for r in rows if r.run in epochs]
+        rows = [row for row in rows if row.run in self._runs]
+        epochs = {key: self._runs[key].run.epoch for key in {row.run for row in rows}}
         if self._scribe.idle and self.machine.scheduler.nothing_runs():
             # Nobody is kept waiting by a commit here, and two changes of threads are saved.
             self._scribe.commit_here(rows, finished, epochs)

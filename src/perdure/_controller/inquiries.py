@@ -22,7 +22,7 @@ def missing_children(journal: Journal, attempt: Attempt) -> list[str]:
     recorded, missing = 0, []
     for child, task, seq in journal.children(action.run.key, action.seq):
         recorded += 1
-        if child not in attempt.called:
+        if child not in (attempt.called or ()):
             missing.append(f"{task} (#{seq}, {child.hex()[:8]})")
     if attempt.calls > CALLED_LIMIT:
         surplus = recorded - attempt.calls

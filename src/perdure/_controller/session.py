@@ -18,6 +18,7 @@ from perdure._wire.framing import FrameReader, decode_from_worker, encode
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
 
+_NOTHING: dict[bytes, bytes] = {}
 _decode_hello = msgspec.msgpack.Decoder(list[wire.Hello]).decode
 
 
@@ -198,7 +199,7 @@ class Session(asyncio.Protocol):
                 action.id,
                 action.number,
                 action.inputs,
-                action.values,
+                action.values or _NOTHING,
                 attempt.replays,
                 action.depth,
                 action.charged > spec.retry.count,

@@ -116,6 +116,8 @@ class Lifecycle:
             self.fail(action, outcome.failure)
         else:
             assert outcome.value is not None
+            if action.values is None:
+                action.values = {}
             action.values[need] = outcome.value
 
     def feed(self, action: Action, need: bytes, outcome: Outcome) -> None:

@@ -221,7 +221,7 @@ class Machine:
         parent = caller.action
         run = parent.run
         caller.calls += 1
-        if caller.replays and len(caller.called) < CALLED_LIMIT:
+        if caller.called is not None and len(caller.called) < CALLED_LIMIT:
             caller.called.add(action)
         if kind in WAITED_FOR:
             caller.outstanding += 1

@@ -175,7 +175,7 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
     python: str = ""
 
 
-class Failure(msgspec.Struct, frozen=True, array_like=True):
+class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An error that ended an attempt or an action.
 
     Attributes:
@@ -196,7 +196,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True):
     payload: bytes = b""
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What ends an action: an encoded value or a failure. Recorded once, never changed.
 
     Attributes:
@@ -210,7 +210,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     blobs: tuple[bytes, ...] = ()
 
 
-class LogSpan(msgspec.Struct, frozen=True, array_like=True):
+class LogSpan(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A range of bytes ``[start, end)`` of a worker's log file."""
 
     start: int

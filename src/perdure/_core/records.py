@@ -46,7 +46,7 @@ class RunRow(msgspec.Struct, kw_only=True):
     key: int = 0
 
 
-class ActionRow(msgspec.Struct, kw_only=True):
+class ActionRow(msgspec.Struct, kw_only=True, gc=False):
     """One action of a run: inserted at its outcome, or earlier by a flush.
 
     ``(run, seq)`` is its place: ``seq`` counts up from 1 (the root action) in the order in which
@@ -98,7 +98,7 @@ class ActionRow(msgspec.Struct, kw_only=True):
     blobs: tuple[bytes, ...] = ()
 
 
-class AttemptRow(msgspec.Struct, kw_only=True):
+class AttemptRow(msgspec.Struct, kw_only=True, gc=False):
     """An attempt that did not end its action: failed and retried, or lost.
 
     For people; recovery does not read it.
@@ -123,7 +123,7 @@ class AttemptRow(msgspec.Struct, kw_only=True):
     log: tuple[LogSpan, ...] = ()
 
 
-class EventRow(msgspec.Struct, kw_only=True):
+class EventRow(msgspec.Struct, kw_only=True, gc=False):
     """A notice about a run or one of its actions (``seq`` 0: the run)."""
 
     run: int
@@ -133,7 +133,7 @@ class EventRow(msgspec.Struct, kw_only=True):
     text: str
 
 
-class RunEnd(msgspec.Struct, kw_only=True):
+class RunEnd(msgspec.Struct, kw_only=True, gc=False):
     """The run has its outcome; or, with ``outcome=None``, its phase changed.
 
     With the end of a run that was resumed, actions that are still open end as aborted: an earlier

@@ -210,7 +210,9 @@ class Scheduler:
     def _assign(self, worker: Worker, action: Action, now: float) -> None:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
         pool = lane.pool
-        attempt = Attempt(self._next_handle, action, worker, replays=action.replay)
+        attempt = Attempt(self._next_handle, action, worker, action.replay)
+        if action.replay:
+            attempt.called = set()
         self._next_handle += 1
         if worker.load == 0:
             shares.hold(self.ledger, worker, lane)

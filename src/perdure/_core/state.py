@@ -59,7 +59,7 @@ class Action:
         waiter: The parent's attempt that waits for the outcome, if any.
         dependents: Actions whose inputs hold this one's future.
         missing: Futures in the inputs that have no outcome yet.
-        values: Encoded values of those that have.
+        values: Encoded values of those that have, by action id.
         children: Actions called by this one, without recorded outcome.
         charged: Attempts charged to the retry budget, the current one included.
         losses: Attempts lost to no fault of its own since it last made progress.
@@ -91,7 +91,7 @@ class Action:
     outcome: Outcome | None = None
     needs: tuple[bytes, ...] = ()
     missing: int = 0
-    values: dict[bytes, bytes] = field(default_factory=dict)
+    values: dict[bytes, bytes] | None = None
     dependents: "list[Action] | None" = None
     children: "dict[bytes, Action] | None" = None
     replay: bool = False
@@ -151,7 +151,7 @@ class Attempt:
         blocked: It waits for children and has given its cpu share back.
         calls: Calls it has made.
         replays: Its calls are recalled from the journal first.
-        called: Ids of its calls, kept while it replays, up to ``CALLED_LIMIT`` of them.
+        called: Ids of its calls, if it replays, up to ``CALLED_LIMIT`` of them.
         kept_space: What it keeps of its node while it is blocked.
         limit: Its ``max_runtime``.
     """
@@ -163,7 +163,7 @@ class Attempt:
     outstanding: int = 0
     blocked: bool = False
     calls: int = 0
-    called: set[bytes] = field(default_factory=set)
+    called: set[bytes] | None = None
     kept_space: Demand | None = None
     limit: Timer | None = None
 

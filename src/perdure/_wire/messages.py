@@ -16,7 +16,7 @@ PROTOCOL = 1
 """Version of this protocol. A worker and a controller must agree on it exactly."""
 
 
-class Message(msgspec.Struct, array_like=True, tag=True):
+class Message(msgspec.Struct, array_like=True, tag=True, gc=False):
     """Base of all messages: arrays on the wire, tagged with the class name's short tag."""
 
 
