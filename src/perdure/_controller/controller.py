@@ -30,6 +30,7 @@ from perdure._core.model import Demand, Outcome, Phase, RunOptions, phase_of
 from perdure._core.records import ActionRow, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
 from perdure._ports import Engine, Journal
+from perdure._wire.lingering import LoopConversation
 from perdure._wire.messages import Event
 from perdure.config import Config
 from perdure.errors import LeaseLostError, RunNotFoundError, StorageError
@@ -93,6 +94,7 @@ class Controller:
     async def start(self) -> None:
         """Listen, and get the engine ready."""
         self._loop = asyncio.get_running_loop()
+        self._conversation = LoopConversation(self._loop)
         self._scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
         address = self.presence.contact.address
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
@@ -247,6 +249,11 @@ class Controller:
         self._settling = False
         self._set_timer()
 
+    def linger(self) -> None:
+        """A single message was dealt with: if little else goes on, the next is worth awaiting."""
+        if self.machine.scheduler.computing() <= 1:
+            self._conversation.linger()
+
     def _write(self, effects: Effects) -> bool:
         """Have the rows committed; return whether they are already, and there is more to do."""
         if not self._flushing and any(d.run.dirty or d.run.backlog for d in self._runs.values()):
@@ -258,7 +265,7 @@ class Controller:
         finished, effects.finished = effects.finished, []
         rows = [row for row in rows if row.run in self._runs]
         epochs = {key: self._runs[key].run.epoch for key in {row.run for row in rows}}
-        if self._scribe.idle and self.machine.scheduler.nothing_runs():
+        if self._scribe.idle and not self.machine.scheduler.computing():
             # Nobody is kept waiting by a commit here, and two changes of threads are saved.
             self._scribe.commit_here(rows, finished, epochs)
             return True

@@ -14,6 +14,7 @@ from perdure._core.records import ActionRow
 from perdure._core.state import Worker
 from perdure._wire import messages as wire
 from perdure._wire.framing import FrameReader, decode_from_worker, encode
+from perdure._wire.lingering import LITTLE
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
@@ -69,6 +70,8 @@ class Session(asyncio.Protocol):
             self.close()
         finally:
             self._controller.settle()
+        if len(data) < LITTLE:
+            self._controller.linger()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the controller; everything the peer had sent before has been handled."""

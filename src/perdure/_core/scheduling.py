@@ -239,9 +239,9 @@ class Scheduler:
         if worker.load > pool.concurrency:
             self._watch_backlogs(now)
 
-    def nothing_runs(self) -> bool:
-        """Whether no attempt computes: those there are wait for children."""
-        return not any(worker.load for worker in self.workers.values())
+    def computing(self) -> int:
+        """Return how many attempts run or are about to; the others wait for children."""
+        return sum([worker.load for worker in self.workers.values()])
 
     # --- what attempts do to their workers --------------------------------------------------------
 

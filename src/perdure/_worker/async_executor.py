@@ -36,6 +36,7 @@ from perdure._api.task import Task
 from perdure._core.model import Failure
 from perdure._serde import Encoded
 from perdure._wire.framing import decode_to_worker, encode
+from perdure._wire.lingering import LITTLE, LoopConversation
 from perdure._wire.messages import ToWorker
 from perdure._worker import logs
 from perdure._worker.attempt import OWN_CODE, Attempt, stopped
@@ -98,6 +99,7 @@ class AsyncExecutor(Session):
         self._loop = loop = asyncio.get_running_loop()
         loop.set_task_factory(TaskFactory())
         self._stream = LoopStream(self._sock, self._received)
+        self._conversation = LoopConversation(loop)
 
     # --- the connection ---------------------------------------------------------------------------
 
@@ -114,6 +116,8 @@ class AsyncExecutor(Session):
         for body in self._reader.feed(data):
             self.receive(decode_to_worker(body))
         self._pump()
+        if len(data) < LITTLE:
+            self._conversation.linger()
 
     def stand_still(self, future: ThreadFuture[Any]) -> None:
         """Wait for a step's future; on the loop's thread, in the loop's stead."""
