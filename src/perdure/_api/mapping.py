@@ -157,7 +157,7 @@ def _blocking(calls: _Calls[R], return_exceptions: bool) -> Iterator[R]:
                 # Any finished call makes room for another, whoever's turn it is.
                 while not calls.open[0].done() or not finished.empty():
                     if finished.empty():
-                        with scope.waiting():
+                        with scope.waiting(lambda: not finished.empty()):
                             finished.get()
                     else:
                         finished.get()

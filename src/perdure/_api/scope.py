@@ -6,7 +6,7 @@ The scope lives in a context variable, so that it follows ``asyncio`` tasks and
 worker executes one attempt at a time, that attempt is also known to the whole process.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
@@ -80,8 +80,8 @@ class Scope(Protocol):
     def looked_at(self, action: bytes) -> None:
         """The failure of this child has been seen by user code."""
 
-    def waiting(self) -> AbstractContextManager[None]:
-        """The calling thread waits for children inside this block."""
+    def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
+        """The calling thread waits inside this block, until children have made it ``done``."""
 
     def draw(self) -> int:
         """Return 0, 1, 2, ...: how many derived values this attempt has taken so far."""

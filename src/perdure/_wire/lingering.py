@@ -14,10 +14,10 @@ import os
 import time
 from asyncio import AbstractEventLoop
 
-LINGER_SECONDS = 0.0003
+LINGER_SECONDS = 0.0008
 """How long to stay awake: what a short exchange takes, and some more."""
 
-CLOSE_SECONDS = 0.001
+CLOSE_SECONDS = 0.0015
 """Messages that follow each other within this time are a conversation."""
 
 LITTLE = 1024

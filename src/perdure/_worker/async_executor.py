@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
@@ -275,7 +276,7 @@ class AsyncExecutor(Session):
         if not attempt.calls:
             self._active += 1
 
-    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
+    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
         """Nothing to do: outstanding calls say it all."""
         return _NOTHING
 

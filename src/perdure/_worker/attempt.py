@@ -8,7 +8,7 @@ a million calls holds only those in flight. Failures stay listed until user code
 import time
 import traceback
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from types import CodeType
 from typing import TYPE_CHECKING, Any
@@ -290,9 +290,9 @@ class Attempt:
         """The failure of this child has been seen by user code."""
         self._failed.pop(action, None)
 
-    def waiting(self) -> AbstractContextManager[None]:
-        """A thread waits for children inside this block."""
-        return self._session.waiting(self)
+    def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
+        """A thread waits inside this block, until children have made it ``done``."""
+        return self._session.waiting(self, done)
 
     def draw(self) -> int:
         """Return how many derived values this attempt has taken so far, and count one more."""

@@ -8,6 +8,7 @@ about starting and stopping them, to the executor.
 import socket
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,6 @@ from perdure._worker.surroundings import Surroundings
 if TYPE_CHECKING:
     from perdure._worker.main import Link
 
-RECEIVE_BYTES = 1 << 18
 FLUSH_SECONDS = 0.001
 """How long results may be gathered while there is more to execute."""
 
@@ -167,8 +167,8 @@ class Session(ABC):
         future.wait_here()
 
     @abstractmethod
-    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
-        """A thread of the attempt waits for children inside this block."""
+    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
+        """A thread of the attempt waits inside this block, until children have made it ``done``."""
 
 
 class Pace:

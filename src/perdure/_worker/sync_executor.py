@@ -6,7 +6,8 @@ Three threads share the books of :class:`Session`:
 
 - the *main thread* takes attempts from the FIFO and executes them, so that signals, CUDA and
   matplotlib behave as in a script;
-- the *reader* takes frames from the socket, settles futures, queues what is assigned;
+- the *reader* takes frames from the socket, settles futures, queues what is assigned; while the
+  main thread waits in the midst of a conversation, that does so itself (see ``intake.py``);
 - the *flusher* sends what nobody else has sent for a few milliseconds. It is woken only when there
   is something to send for the first time after it slept.
 
@@ -32,6 +33,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
@@ -46,10 +48,10 @@ from perdure._wire.messages import Blocked, Unblocked
 from perdure._worker import logs
 from perdure._worker.attempt import OWN_CODE, Attempt, stopped
 from perdure._worker.death import die
+from perdure._worker.intake import Intake
 from perdure._worker.session import (
     FLUSH_MESSAGES,
     FLUSH_SECONDS,
-    RECEIVE_BYTES,
     Pace,
     Session,
 )
@@ -92,31 +94,25 @@ class SyncExecutor(Session):
         self._sending = threading.Lock()
         self._armed = False
         self._alarm = threading.Semaphore(0)
-        self._interruption = AttemptCancelled
+        self._intake = Intake(link.sock, self._received)
 
     def start(self, link: "Link") -> None:
-        """Start the reader and the flusher."""
-        for target in (self._flush_later, lambda: self._read(link)):
+        """Act on what arrived with Welcome; start the reader and the flusher."""
+        self.receive(link.messages)
+        for target in (self._flush_later, self._intake.serve):
             threading.Thread(target=target, name="perdure", daemon=True).start()
 
     # --- the connection ---------------------------------------------------------------------------
 
-    def _read(self, link: "Link") -> None:
-        self.receive(link.messages)
-        buffer = memoryview(bytearray(RECEIVE_BYTES))
-        while not self._stopped:
-            try:
-                size = self._sock.recv_into(buffer)
-            except OSError:
-                size = 0
-            if not size:
-                die()
-            try:
-                for body in self._reader.feed(buffer[:size]):
-                    self.receive(decode_to_worker(body))
-            except BaseException:
-                traceback.print_exc()  # into the log; nobody would read the socket any more
-                die()
+    def _received(self, data: memoryview) -> None:
+        if not data and not self._stopped:
+            die()  # nobody is there to work for
+        try:
+            for body in self._reader.feed(data):
+                self.receive(decode_to_worker(body))
+        except BaseException:
+            traceback.print_exc()  # into the log; the books cannot be trusted any more
+            die()
 
     def posted(self) -> None:
         """Have the flusher send it, unless somebody does before."""
@@ -184,6 +180,7 @@ class SyncExecutor(Session):
             self._arrived.notify()
 
     def _next(self) -> Attempt | None:
+        self._intake.linger(lambda: bool(self._queue) or self._stopped)
         with self.lock:
             while not self._queue and not self._stopped:
                 self._arrived.wait()
@@ -299,9 +296,9 @@ class SyncExecutor(Session):
         self.flush()
         future.wait_here()
 
-    def waiting(self, attempt: Attempt) -> AbstractContextManager[None]:
+    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
         """A thread of the attempt waits for children inside this block."""
-        return _Waiting(self)
+        return _Waiting(self, done)
 
     def _wait(self) -> None:
         self._waiters += 1
@@ -313,11 +310,13 @@ class SyncExecutor(Session):
         if self._waiters:
             self._waiters -= 1
 
-    def block(self) -> None:
+    def block(self, done: Callable[[], bool]) -> None:
         """A thread begins to wait: hand back the queue and say so, with its call."""
         with self.lock:
             self._wait()
         self.flush()
+        if threading.get_ident() == self._main:
+            self._intake.linger(done)
 
     def unblock(self) -> None:
         """A thread goes on."""
@@ -327,11 +326,12 @@ class SyncExecutor(Session):
 
 
 class _Waiting(AbstractContextManager[None]):
-    def __init__(self, executor: SyncExecutor) -> None:
+    def __init__(self, executor: SyncExecutor, done: Callable[[], bool]) -> None:
         self._executor = executor
+        self._done = done
 
     def __enter__(self) -> None:
-        self._executor.block()
+        self._executor.block(self._done)
 
     def __exit__(
         self,
