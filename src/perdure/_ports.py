@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from perdure._core.model import Bundle
-from perdure._core.records import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
+from perdure._core.records import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
 
 __all__ = [
     "ActionRow",
@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "EventRow",
     "Journal",
+    "Page",
     "Row",
     "RunEnd",
     "RunRow",
@@ -82,6 +83,9 @@ class Journal(Protocol):
 
     def children(self, run: int, parent: int) -> Iterable[tuple[bytes, str, int]]:
         """Yield ``(id, task, seq)`` of the finished children of the one at ``parent``, by seq."""
+
+    def recorded(self, run: int, parent: int, after: int) -> Page:
+        """Return the next recorded children of the one at ``parent``, of those after a place."""
 
     def close(self) -> None:
         """Release files and memory."""

@@ -100,6 +100,8 @@ class Controller:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.ahead, self.replay = 1, False
+        self.page = 0
+        self.pages: dict[int, list[m.Recorded]] = {}
         self.blobs = LocalBlobs(pool.folder / "blobs")
         self.workers: list[Worker] = []
         self.selector = selectors.DefaultSelector()
@@ -197,6 +199,9 @@ class Controller:
                 self.names[message.id] = message.name
                 self._step(worker, message.parent, message.id)
                 self._settle(message.id, message.value, message.failure)
+            case m.MoreRecorded():
+                if pages := self.pages[message.attempt]:
+                    worker.send(pages.pop(0))
             case m.Done():
                 action = worker.assigned.pop(message.attempt)
                 worker.blocked = False if not worker.assigned else worker.blocked
@@ -295,5 +300,23 @@ class Controller:
         yield m.Assign(
             handle, worker.numbers[action.spec], self.name, action.id, action.attempts,
             action.inputs, {need: self.outcomes[need][0] for need in action.needs},
-            self.replay, action.depth, True, self.context,
+            self.replay, action.depth, True, self.context, bool(self.page),
         )  # fmt: skip
+        if self.page:
+            yield from self._recorded(handle)
+
+    def _recorded(self, handle: int):
+        """Yield the first page of what is recorded, and keep the rest."""
+        told = [(key, value) for key, (value, _) in self.outcomes.items() if value is not None]
+        starts = range(0, len(told) or 1, self.page)
+        pages = [
+            m.Recorded(
+                handle,
+                b"".join(key for key, _ in told[at : at + self.page]),
+                [value for _, value in told[at : at + self.page]],
+                at == starts[-1],
+            )
+            for at in starts
+        ]
+        self.pages[handle] = pages[1:]
+        yield pages[0]

@@ -262,6 +262,66 @@ def test_a_replayed_parent_does_not_run_its_children_again(controller):
     assert controller.executed.count("w.double") == 10
 
 
+@pytest.fixture(params=[3, 1000])
+def told_ahead(request, controller):
+    """A controller that tells replays what is recorded, so many at a time; and what it was told."""
+
+    def replay(task, *args):
+        first = controller.run(task, *args)
+        controller.replay, controller.page = True, request.param
+        controller.told.clear()
+        assert controller.run(task, *args) == first
+        return controller
+
+    return replay
+
+
+@pytest.mark.parametrize(
+    "task",
+    [w.fan_out, w.fan_out_async, w.sequential, w.mapped, w.mapped_aio, w.threads, w.own_loop],
+    ids=lambda task: task.name,
+)
+def test_a_replay_that_was_told_what_is_recorded_asks_for_nothing(told_ahead, task):
+    controller = told_ahead(task, 20)
+    assert controller.count(m.Call) == 0
+    assert controller.count(m.Done) == 1
+
+
+@pytest.mark.parametrize("task", [w.traced, w.traced_aio, w.durable, w.durable_aio])
+def test_recorded_steps_are_known_ahead_too(told_ahead, task):
+    controller = told_ahead(task)
+    assert controller.count(m.Record) == 0
+    assert all(
+        message.id not in controller.outcomes
+        for message in controller.told
+        if isinstance(message, m.Sleep)
+    )
+
+
+def test_a_call_from_a_thread_beside_the_loop_is_just_made(told_ahead):
+    controller = told_ahead(w.to_thread, 5)
+    assert controller.count(m.Done) == 1
+
+
+@pytest.mark.parametrize("page", [3, 1000])
+@pytest.mark.parametrize("task", [w.fan_out, w.mapped], ids=lambda task: task.name)
+def test_what_is_not_recorded_is_called_for(controller, task, page):
+    controller.run(task, 8)
+    controller.replay, controller.page = True, page
+    controller.told.clear()
+    assert len(controller.run(task, 20)) == 20
+    assert controller.count(m.Call) == 12
+
+
+def test_a_replay_says_which_recorded_calls_it_has_not_made(controller):
+    controller.run(w.fan_out, 10)
+    controller.replay, controller.page = True, 1000
+    controller.told.clear()
+    controller.run(w.fan_out, 4)
+    (done,) = [message for message in controller.told if isinstance(message, m.Done)]
+    assert len(done.unclaimed) == 6 * 16
+
+
 def test_the_context_tells_where_code_runs(controller):
     assert controller.run(w.context, name="mine", context={"team": "a"}) == [
         "mine", "w.context", 0, {"team": "a"},

@@ -1,6 +1,7 @@
 """What every journal promises, the in-memory one included: simulations stand on it."""
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from perdure._core.model import (
 )
 from perdure._journal.memory import MemoryJournal
 from perdure._journal.sqlite import SqliteJournal
-from perdure._ports import ActionRow, AttemptRow, EventRow, Journal, RunEnd, RunRow
+from perdure._ports import ActionRow, AttemptRow, EventRow, Journal, Page, RunEnd, RunRow
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
 SPEC = TaskSpec("flights.main", Loader("main", qualname="main"))
@@ -423,6 +424,46 @@ def test_children_come_in_any_number_and_may_be_left_half_way(journal: Journal) 
     assert [seq for _, _, seq in journal.children(run, 1)] == list(range(2, 2502))
     assert next(iter(journal.children(run, 1)))[2] == 2
     assert not journal.commit([done(run, 2502)], epochs)
+
+
+def pages(journal: Journal, run: int, parent: int) -> list[Page]:
+    """Return all pages of the parent's children."""
+    found = [journal.recorded(run, parent, 0)]
+    while not found[-1].last:
+        found.append(journal.recorded(run, parent, found[-1].upto))
+    return found
+
+
+def test_recorded_values_come_in_pages_and_the_rest_by_id(journal: Journal) -> None:
+    run, epochs = started(journal)
+    rows = [
+        action(run, 1, phase=Phase.RUNNING),
+        done(run, 2),
+        action(run, 3, phase=Phase.RUNNING),
+        action(run, 4, phase=Phase.FAILED, outcome=Outcome(None, FAILURE)),
+        done(run, 5, parent=2),
+        done(run, 6, kind="trace"),
+    ]
+    journal.commit(rows, epochs)
+    found = pages(journal, run, 1)
+    told = {id_: value for page in found for id_, value in page.told().items()}
+    assert told == {rows[1].id: b"v2", rows[5].id: b"v6"}
+    assert [id_ for page in found for id_ in page.others] == [rows[2].id, rows[3].id]
+    assert [page.told() for page in pages(journal, run, 2)] == [{rows[4].id: b"v5"}]
+    assert [page.told() for page in pages(journal, run, 5)] == [{}]
+
+
+def test_pages_hold_every_child_once_however_many_there_are(journal: Journal) -> None:
+    run, epochs = started(journal)
+    rows = [done(run, seq, parent=1 + seq // 2500 % 2) for seq in range(2, 12_000)]
+    journal.commit([action(run, 1), *rows], epochs)
+    for parent in (1, 2):
+        found = pages(journal, run, parent)
+        told = [id_ for page in found for id_ in page.told()]
+        assert told == [row.id for row in rows if row.parent == parent]
+        assert all(page.upto < later.upto for page, later in itertools.pairwise(found))
+    journal.commit([done(run, 12_000)], epochs)
+    assert list(journal.recorded(run, 1, 11_999).told().values()) == [b"v12000"]
 
 
 # --- values of every kind -------------------------------------------------------------------------

@@ -268,6 +268,34 @@ def test_database_of_another_program_is_refused_and_left_alone(path: Path, state
     assert path.read_bytes() == before
 
 
+# --- finding actions ------------------------------------------------------------------------------
+
+
+def test_large_values_are_left_out_of_pages(journal: SqliteJournal) -> None:
+    run, epochs = started(journal)
+    journal.commit([*rows(run, 1, 1), *rows(run, 2, 2, size=5000)], epochs)
+    page = journal.recorded(run, 0, 0)
+    assert (len(page.values), len(page.others)) == (1, 2)
+
+
+def test_a_run_is_resumed_without_sorting_the_ids_of_all_its_actions(path: Path) -> None:
+    journal = SqliteJournal(path)
+    run, epochs = started(journal)
+    journal.commit([*rows(run, 1, 3000), *rows(run, 3001, 2, size=5000)], epochs)
+    journal.close()
+    journal = SqliteJournal(path)
+    root, late = rows(run, 1, 1)[0].id, rows(run, 3002, 1)[0].id
+    assert journal.lookup(run, [root])[root].seq == 1
+    page = journal.recorded(run, 0, 0)
+    while not page.last:
+        page = journal.recorded(run, 0, page.upto)
+    assert late in page.others
+    assert journal.lookup(run, [late])[late].seq == 3002
+    tables = journal._db.execute("SELECT name FROM sqlite_temp_master").fetchall()
+    assert tables == []
+    journal.close()
+
+
 # --- damage ---------------------------------------------------------------------------------------
 
 

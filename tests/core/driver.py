@@ -13,9 +13,9 @@ from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import Demand, Failure, Loader, Outcome, RetryPolicy, Reuse, TaskSpec
 from perdure._core.model import TimeoutPolicy as Timeout
-from perdure._core.orders import Deliver, Start
+from perdure._core.orders import Deliver, Start, Tell
 from perdure._core.records import ActionRow, AttemptRow, RunEnd, RunRow
-from perdure._core.state import Action, Run, Worker
+from perdure._core.state import Action, Attempt, Run, Worker
 from perdure._core.transitions import Stage
 from perdure._journal.memory import MemoryJournal
 
@@ -68,6 +68,7 @@ class Driver:
         rows: What was given to the journal, in order.
         killed: Numbers of workers to be killed.
         ended: Outcomes of runs that have ended.
+        claimed: Ids of calls that attempts have settled with what they had been told.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Driver:
         self._finished: list[Action] = []
         self._lookups: list[tuple[Run, list[bytes]]] = []
         self._audits: list[Any] = []
+        self._pages: list[Attempt] = []
+        self.claimed: set[bytes] = set()
 
     # --- the shell --------------------------------------------------------------------------------
 
@@ -113,6 +116,8 @@ class Driver:
             effects.lookups.clear()
             self._audits += effects.audits
             effects.audits.clear()
+            self._pages += effects.pages
+            effects.pages.clear()
             if not (
                 (not self.hold_workers and self._ready())
                 or (not self.hold_commits and self._commit())
@@ -138,14 +143,19 @@ class Driver:
     def _answer(self) -> bool:
         lookups, self._lookups = self._lookups, []
         audits, self._audits = self._audits, []
+        pages, self._pages = self._pages, []
+        for attempt in pages:
+            assert attempt.recollection is not None
+            place = attempt.action.run.key, attempt.action.seq, attempt.recollection.upto
+            self.machine.read(attempt, self.journal.recorded(*place))
         for run, ids in lookups:
             self.machine.looked_up(run, ids, self.journal.lookup(run.key, ids))
         for attempt in audits:
             action = attempt.action
             recorded = self.journal.children(action.run.key, action.seq)
-            missing = [task for id_, task, _ in recorded if id_ not in (attempt.called or ())]
+            missing = [task for id_, task, seq in recorded if not attempt.has_called(id_, seq)]
             self.machine.audited(attempt, missing)
-        return bool(lookups or audits)
+        return bool(pages or lookups or audits)
 
     def come_up(self) -> None:
         """Workers that were asked for say Hello."""
@@ -202,6 +212,29 @@ class Driver:
         """Return the id of a child."""
         return action_id(parent.id, name, digest(b"inputs"), k)
 
+    def known(self, action: Action) -> dict[bytes, bytes]:
+        """Return what the action's attempt has been told ahead of its calls."""
+        assert action.attempt is not None
+        handle, known = action.attempt.handle, {}
+        for order in self.told(Tell):
+            known.update(order.page.told() if order.parent == handle else {})
+        return known
+
+    def claim(self, parent: Action, name: str, k: int = 0) -> bytes:
+        """The parent's attempt makes a call whose value it has been told; return the value."""
+        id_ = self.id(parent, name, k)
+        self.claimed.add(id_)
+        return self.known(parent)[id_]
+
+    def read_on(self, action: Action) -> None:
+        """The action's attempt takes in what is recorded, to the end."""
+        assert action.attempt is not None
+        told = action.attempt.recollection
+        assert told is not None
+        while not told.complete:
+            self.machine.more(action.attempt.handle)
+            self.settle()
+
     def sleep(self, parent: Action, seconds: float) -> Action:
         """The parent's attempt asks for a durable sleep."""
         assert parent.attempt is not None
@@ -230,7 +263,9 @@ class Driver:
         """The action's attempt ends."""
         assert action.attempt is not None, f"{action.name} is {action.stage.name}"
         outcome = Outcome(failure=failure) if failure else Outcome(value=value)
-        self.machine.done(action.attempt.handle, Ended(outcome, seconds))
+        unclaimed = self.known(action).keys() - self.claimed
+        ended = Ended(outcome, seconds, unclaimed=frozenset(unclaimed))
+        self.machine.done(action.attempt.handle, ended)
         self.settle()
 
     def fail(self, action: Action, failure: Failure | None = None) -> None:

@@ -10,7 +10,7 @@ from perdure._core.model import Demand
 from perdure._core.orders import Start
 from perdure._core.records import ActionRow, RunEnd
 from perdure._core.state import Attempt, Run, Worker
-from simulation.worker import Body, SimWorker
+from simulation.worker import Body, Known, SimWorker
 
 if TYPE_CHECKING:
     from simulation.world import World
@@ -98,6 +98,9 @@ class Shell:
         for run, ids in effects.lookups.items():
             self.answer(lambda ids=tuple(ids), run=run: self.look_up(run, ids))
         effects.lookups.clear()
+        for attempt in effects.pages:
+            self.answer(lambda attempt=attempt: self.read(attempt))
+        effects.pages.clear()
         for attempt in effects.audits:
             self.answer(lambda attempt=attempt: self.audit(attempt))
         effects.audits.clear()
@@ -122,7 +125,8 @@ class Shell:
         if isinstance(order, Start):
             attempt = order.attempt
             id_ = attempt.action.id
-            order = Body(attempt.handle, id_, self.world.nodes[id_], attempt.replays, None)
+            known = None if attempt.recollection is None else Known()
+            order = Body(attempt.handle, id_, self.world.nodes[id_], attempt.replays, None, known)
         worker.order(order)
 
     # --- the journal ------------------------------------------------------------------------------
@@ -136,9 +140,17 @@ class Shell:
             self.world.recorded(row)
         self.machine.looked_up(run, ids, rows)
 
+    def read(self, attempt: Attempt) -> None:
+        assert attempt.recollection is not None
+        place = self.run.key, attempt.action.seq, attempt.recollection.upto
+        page = self.world.journal.recorded(*place)
+        for row in self.world.journal.lookup(self.run.key, [*page.told()]).values():
+            self.world.recorded(row)
+        self.machine.read(attempt, page)
+
     def audit(self, attempt: Attempt) -> None:
         recorded = self.world.journal.children(self.run.key, attempt.action.seq)
-        missing = [task for id_, task, _ in recorded if id_ not in (attempt.called or ())]
+        missing = [task for id_, task, seq in recorded if not attempt.has_called(id_, seq)]
         assert not missing, f"the replay of {attempt.action.name} did not call {missing}"
         self.machine.audited(attempt, missing)
 

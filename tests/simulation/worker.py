@@ -9,8 +9,8 @@ from perdure._core.ids import action_id, digest
 from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import Failure, Outcome
-from perdure._core.orders import Deliver, Interrupt, Quit, TakeBack, Unknown
-from perdure._core.records import ActionRow
+from perdure._core.orders import Deliver, Interrupt, Quit, TakeBack, Tell, Unknown
+from perdure._core.records import ActionRow, Page
 from simulation.programs import ALWAYS, MODULUS, Node, mix
 
 if TYPE_CHECKING:
@@ -35,6 +35,17 @@ class Request:
 
     calls: list[tuple[bytes, Command]]
     awaited: list[bytes] | None
+    claimed: dict[bytes, Outcome] = field(default_factory=dict)
+
+
+@dataclass
+class Known:
+    """What a body has been told of its calls ahead."""
+
+    values: dict[bytes, bytes] = field(default_factory=dict)
+    more: bool = True
+    asked: bool = True
+    held: "Request | None" = None
 
 
 @dataclass
@@ -46,6 +57,7 @@ class Body:
     node: Node
     replay: bool
     code: "Generator[Request, list[Outcome], int]"
+    known: Known | None = None
     waiting: dict[bytes, Outcome | None] = field(default_factory=dict)
     started: bool = False
     blocked: bool = False
@@ -88,6 +100,8 @@ class SimWorker:
             case Deliver(parent, id_, outcome):
                 self.world.observed(id_, outcome)
                 self.delivered(parent, id_, outcome)
+            case Tell(parent, page):
+                self.told(parent, page)
             case Unknown(parent, id_):
                 self.delivered(parent, id_, ABSENT)
             case TakeBack(handles):
@@ -149,9 +163,53 @@ class SimWorker:
         else:
             self.wait(body, request)
 
+    def told(self, parent: int, page: Page) -> None:
+        """Recorded values have arrived ahead of the calls."""
+        body = self.bodies.get(parent)
+        if body is None or body.known is None:
+            return
+        known = body.known
+        for id_, value in page.told().items():
+            self.world.observed(id_, Outcome(value=value))
+            known.values[id_] = value
+        known.more, known.asked = not page.last, False
+        if page.last:
+            self.tell(lambda m: m.more(parent))
+        held, known.held = known.held, None
+        if held is not None:
+            self.wait(body, held)
+
+    def claim(self, body: Body, request: Request) -> bool:
+        """Take what is known of the calls; False if more is to come before they can be made."""
+        known = body.known
+        if known is None:
+            return True
+        unknown = [id_ for id_, _ in request.calls if id_ not in known.values]
+        if known.more and not known.asked and (unknown or len(known.values) < 2):
+            known.asked = True
+            self.tell(lambda m: m.more(body.handle))
+        if known.more and unknown and self.world.rng.random() < 0.8:
+            known.held = request
+            return False
+        for id_, _ in request.calls:
+            if id_ in known.values:
+                request.claimed[id_] = Outcome(value=known.values.pop(id_))
+        return True
+
     def wait(self, body: Body, request: Request) -> None:
+        if not self.claim(body, request):
+            return
+        request.calls = [call for call in request.calls if call[0] not in request.claimed]
+        if request.awaited is not None and not any(
+            id_ not in request.claimed for id_ in request.awaited
+        ):
+            got = [request.claimed[id_] for id_ in request.awaited]
+            for _, command in request.calls:
+                self.tell(command)
+            self.later(body, lambda: self.step(body, got))
+            return
         if request.awaited is not None:
-            body.waiting = dict.fromkeys(request.awaited)
+            body.waiting = {id_: request.claimed.get(id_) for id_ in request.awaited}
             body.blocked = True
             if not self.is_async:
                 self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
@@ -177,7 +235,9 @@ class SimWorker:
     def end(self, body: Body, failure: Failure | None, value: int = 0) -> None:
         del self.bodies[body.handle]
         outcome = Outcome(failure=failure) if failure else Outcome(value=b"%d" % value)
-        self.tell(lambda m: m.done(body.handle, Ended(outcome, seconds=0.001)))
+        left = frozenset(body.known.values) if body.known is not None else frozenset()
+        ended = Ended(outcome, seconds=0.001, unclaimed=left)
+        self.tell(lambda m: m.done(body.handle, ended))
         self.run_next()
 
 

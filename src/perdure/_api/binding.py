@@ -38,7 +38,11 @@ class Binder:
         hints = _hints(function)
         self._checks = {p.name: _check_of(hints.get(p.name, _REQUIRED)) for p in parameters}
         self._check_result = _check_of(hints.get("return", _REQUIRED), result=True)
-        self._plan = [(p.name, self._checks[p.name], p.default) for p in parameters]
+        self._plan = [
+            (p.name, check, getattr(check, "exact", ()), p.default)
+            for p in parameters
+            for check in [self._checks[p.name]]
+        ]
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the inputs of a call, checked and coerced, defaults applied.
@@ -51,7 +55,7 @@ class Binder:
             return self._bind_any(args, kwargs)
         inputs: dict[str, Any] = {}
         used = 0
-        for at, (name, check, default) in enumerate(self._plan):
+        for at, (name, check, exact, default) in enumerate(self._plan):
             if at < count:
                 value = args[at]
             elif name in kwargs:
@@ -63,7 +67,7 @@ class Binder:
             else:
                 return self._bind_any(args, kwargs)  # knows what to say
             # A default is accepted whatever the hint says: ``x: int = None`` is common.
-            if check is not None and value is not default:
+            if check is not None and type(value) not in exact and value is not default:
                 value = self._checked(name, check, value)
             inputs[name] = value
         if used != len(kwargs):

@@ -295,6 +295,17 @@ class FinishedFuture(ThreadFuture[T]):
         return self._error
 
 
+def settled_future(scope: Scope, action: bytes, task: str, value: bytes) -> Future[Any]:
+    """Return such a future whose value is known already."""
+    future = make_future(scope, action, task)
+    if type(future) is LoopFuture:
+        future._encoded = value  # noqa: SLF001  # what settling amounts to before anybody waits
+        asyncio.Future.set_result(future, None)
+    else:
+        future.settle(value, None)
+    return future
+
+
 def make_future(scope: Scope, action: bytes, task: str) -> Future[Any]:
     """Return a future of the kind that fits the calling code."""
     loop = _get_running_loop()

@@ -1,8 +1,8 @@
 """How often an attempt has made the same call: exact for thousands, compact for millions.
 
 Occurrence counts are part of identity, so they must survive as long as the attempt, and a parent
-may make millions of calls. Nearly all of those are made once. The first few thousand are counted
-in a plain dict. After that, a call seen once costs one 8-byte fingerprint in an open-addressing
+may make millions of calls. Nearly all of those are made once. The first 65,536 are counted in a
+plain dict. After that, a call seen once costs one 8-byte fingerprint in an open-addressing
 table (linear probing, load at most 0.6), and only calls seen again get an exact entry.
 
 Two different calls share a fingerprint with probability n²/2⁶⁵: about 3e-8 for a million of calls.
@@ -11,7 +11,7 @@ Two different calls share a fingerprint with probability n²/2⁶⁵: about 3e-8
 from array import array
 from hashlib import blake2b
 
-SMALL = 4096
+SMALL = 1 << 16
 """Calls up to which a plain dict is used."""
 
 _MAX_LOAD = 0.6

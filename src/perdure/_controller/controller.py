@@ -18,7 +18,7 @@ from typing import Any
 import msgspec
 
 from perdure._controller.crew import Crew
-from perdure._controller.inquiries import look_up, missing_children
+from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
 from perdure._controller.session import Session
@@ -27,7 +27,7 @@ from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
 from perdure._core.model import Demand, Outcome, Phase, RunOptions, phase_of
-from perdure._core.records import ActionRow, RunEnd, RunRow
+from perdure._core.records import ActionRow, Page, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
 from perdure._ports import Engine, Journal
 from perdure._wire.lingering import LoopConversation
@@ -277,6 +277,10 @@ class Controller:
             found = self._scribe.call(look_up, self.journal, run, ids)
             found.add_done_callback(partial(self._found, run, ids))
         effects.lookups.clear()
+        for attempt in effects.pages:
+            page = self._scribe.call(next_page, self.journal, attempt)
+            page.add_done_callback(partial(self._read, attempt))
+        effects.pages.clear()
         for attempt in effects.audits:
             missing = self._scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
@@ -315,6 +319,12 @@ class Controller:
             return
         with self.batch():
             self.machine.looked_up(run, ids, answer.result())
+
+    def _read(self, attempt: Attempt, answer: "asyncio.Future[Page]") -> None:
+        if self._is_bad(answer):
+            return
+        with self.batch():
+            self.machine.read(attempt, answer.result())
 
     def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
         if self._is_bad(answer):

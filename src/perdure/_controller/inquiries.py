@@ -1,6 +1,6 @@
 """What the controller asks the journal. Called on the scribe's thread."""
 
-from perdure._core.records import ActionRow
+from perdure._core.records import ActionRow, Page
 from perdure._core.state import CALLED_LIMIT, Attempt, Run
 from perdure._ports import Journal
 
@@ -14,6 +14,13 @@ def look_up(journal: Journal, run: Run, ids: list[bytes]) -> dict[bytes, ActionR
     return found
 
 
+def next_page(journal: Journal, attempt: Attempt) -> Page:
+    """Return the recorded children to tell the attempt's worker next."""
+    told = attempt.recollection
+    assert told is not None
+    return journal.recorded(attempt.action.run.key, attempt.action.seq, told.upto)
+
+
 def missing_children(journal: Journal, attempt: Attempt) -> list[str]:
     """Return recorded children that a replay has not called, as people should read them."""
     action = attempt.action
@@ -22,9 +29,10 @@ def missing_children(journal: Journal, attempt: Attempt) -> list[str]:
     recorded, missing = 0, []
     for child, task, seq in journal.children(action.run.key, action.seq):
         recorded += 1
-        if child not in (attempt.called or ()):
+        if not attempt.has_called(child, seq):
             missing.append(f"{task} (#{seq}, {child.hex()[:8]})")
     if attempt.calls > CALLED_LIMIT:
-        surplus = recorded - attempt.calls
+        told = attempt.recollection
+        surplus = recorded - attempt.calls - (told.claims if told is not None else 0)
         return [f"{surplus} of {recorded} recorded calls"] if surplus > 0 else []
     return missing

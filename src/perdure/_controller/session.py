@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure._core.ids import DIGEST_BYTES
 from perdure._core.lifecycle import Ended
 from perdure._core.model import Outcome, TaskSpec
-from perdure._core.orders import Deliver, Interrupt, Order, Quit, Start, TakeBack, Unknown
+from perdure._core.orders import Deliver, Interrupt, Order, Quit, Start, TakeBack, Tell, Unknown
 from perdure._core.records import ActionRow
 from perdure._core.state import Worker
 from perdure._wire import messages as wire
@@ -45,6 +46,7 @@ class Session(asyncio.Protocol):
             wire.Lookup: self._lookup,
             wire.Record: self._record,
             wire.Sleep: self._sleep,
+            wire.MoreRecorded: self._more_recorded,
             wire.Done: self._done,
             wire.Blocked: self._blocked,
             wire.Unblocked: self._unblocked,
@@ -152,7 +154,13 @@ class Session(asyncio.Protocol):
 
     def _done(self, m: wire.Done) -> None:
         outcome = Outcome(m.value, m.failure, m.blobs)
-        self._machine.done(m.attempt, Ended(outcome, m.seconds, m.started, m.log))
+        unclaimed = frozenset(
+            m.unclaimed[at : at + DIGEST_BYTES] for at in range(0, len(m.unclaimed), DIGEST_BYTES)
+        )
+        self._machine.done(m.attempt, Ended(outcome, m.seconds, m.started, m.log, unclaimed))
+
+    def _more_recorded(self, m: wire.MoreRecorded) -> None:
+        self._machine.more(m.attempt)
 
     def _blocked(self, m: wire.Blocked) -> None:
         self._machine.blocked(m.attempt)
@@ -207,6 +215,7 @@ class Session(asyncio.Protocol):
                 action.depth,
                 action.charged > spec.retry.count,
                 action.context,
+                attempt.recollection is not None,
             )
         )
 
@@ -217,6 +226,8 @@ def _plain(order: Order) -> wire.Message:
             return wire.Cancel(attempt, reason)
         case TakeBack(attempts):
             return wire.Revoke(attempts)
+        case Tell(parent, page):
+            return wire.Recorded(parent, page.ids, page.values, page.last)
         case Unknown(parent, id_):
             return wire.Absent(parent, id_)
         case Quit():

@@ -15,6 +15,7 @@ class Effects:
         rows: To be committed to the journal, in order.
         finished: Actions whose outcome is among the rows: to be reported as committed.
         lookups: Ids whose recorded state is wanted, per run.
+        pages: Replaying attempts whose workers are to be told the next recorded children.
         audits: Replayed actions: were all recorded children called again?
         spawns: Workers to be placed.
         kills: Workers to be killed, with everything they started.
@@ -25,6 +26,7 @@ class Effects:
     rows: list[Row] = field(default_factory=list)
     finished: list[Action] = field(default_factory=list)
     lookups: dict[Run, list[bytes]] = field(default_factory=dict)
+    pages: list[Attempt] = field(default_factory=list)
     audits: list[Attempt] = field(default_factory=list)
     spawns: list[Worker] = field(default_factory=list)
     kills: list[Worker] = field(default_factory=list)

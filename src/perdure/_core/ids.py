@@ -6,6 +6,7 @@ has already asked for the same task with the same inputs. The order in which con
 happens to make its calls therefore does not matter when a parent is replayed.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 
 DIGEST_BYTES = 16
@@ -29,9 +30,12 @@ def action_id(parent: bytes, task: str, inputs: bytes, occurrence: int) -> bytes
         inputs: Digest of the bound inputs (16 bytes).
         occurrence: 0 for the first call of this task with these inputs by this parent, then 1, ...
     """
-    return blake2b(
-        b"%b%b%d\0%b" % (parent, inputs, occurrence, task.encode()), digest_size=DIGEST_BYTES
-    ).digest()
+    return blake2b(parent + inputs + _which(occurrence, task), digest_size=DIGEST_BYTES).digest()
+
+
+@lru_cache(maxsize=256)
+def _which(occurrence: int, task: str) -> bytes:
+    return b"%d\0%b" % (occurrence, task.encode())
 
 
 def root_id(run: str) -> bytes:

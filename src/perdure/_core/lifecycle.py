@@ -49,12 +49,17 @@ parent has seen them: one that calls such a child again, in a later attempt, has
 
 @dataclass(slots=True)
 class Ended:
-    """How an attempt ended, as its worker tells it."""
+    """How an attempt ended, as its worker tells it.
+
+    Attributes:
+        unclaimed: Recorded children it was told of and has not called.
+    """
 
     outcome: Outcome
     seconds: float = 0.0
     started: float | None = None
     log: tuple[LogSpan, ...] = ()
+    unclaimed: frozenset[bytes] = frozenset()
 
 
 class Lifecycle:
@@ -182,7 +187,14 @@ class Lifecycle:
             self.attempt_failed(attempt, self._reason(action, failure))
             return
         self.cancel_children(action, PARENT_ENDED)
-        if attempt.replays and not action.retry_failed:
+        told = attempt.recollection
+        if told is not None:
+            told.unclaimed = ended.unclaimed
+        if (
+            attempt.replays
+            and not action.retry_failed
+            and not (told is not None and told.is_exhausted(attempt.called or frozenset()))
+        ):
             action.outcome = outcome
             action.move(Stage.AUDITING)
             self.effects.audits.append(attempt)
@@ -194,7 +206,7 @@ class Lifecycle:
         action = attempt.action
         self.scheduler.detach(attempt, self.now)
         if attempt.calls:
-            action.replay = True
+            action.replay = action.again = True
             for child in (action.children or {}).values():
                 child.waiter = None
 

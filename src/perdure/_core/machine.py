@@ -17,7 +17,7 @@ from perdure._core.effects import Effects
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, TaskSpec
 from perdure._core.recall import Recall
-from perdure._core.records import ActionRow
+from perdure._core.records import ActionRow, Page
 from perdure._core.rows import row_of
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Worker
@@ -293,6 +293,12 @@ class Machine:
         step.worker = caller.worker.number
         self.lifecycle.finish(step, row.outcome, row.ended)
 
+    def more(self, handle: int) -> None:
+        """An attempt has taken in what it was told of recorded children, and can take more."""
+        attempt = self.scheduler.attempts.get(handle)
+        if attempt is not None:
+            self.recall.more(attempt)
+
     def done(self, handle: int, ended: Ended) -> None:
         """An attempt ended."""
         attempt = self.scheduler.attempts.get(handle)
@@ -345,6 +351,10 @@ class Machine:
         """The journal's answer: what is recorded of these actions (absent: nothing)."""
         if run.key in self.runs:
             self.recall.looked_up(run, ids, rows)
+
+    def read(self, attempt: Attempt, page: Page) -> None:
+        """The journal's answer: the next recorded children of the attempt's action."""
+        self.recall.read(attempt, page)
 
     def audited(self, attempt: Attempt, missing: list[str]) -> None:
         """The journal's answer: recorded children that the replay did not call again."""

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from perdure._core.model import Outcome
+from perdure._core.records import Page
 
 
 class Start(msgspec.Struct, gc=False):
@@ -19,6 +20,13 @@ class Deliver(msgspec.Struct, gc=False):
     parent: int
     id: bytes
     outcome: Outcome
+
+
+class Tell(msgspec.Struct, gc=False):
+    """Attempt ``parent`` may see these outcomes when it makes the calls: they are recorded."""
+
+    parent: int
+    page: Page
 
 
 class Unknown(msgspec.Struct, gc=False):
@@ -45,4 +53,4 @@ class Quit(msgspec.Struct, gc=False):
     """End the process; it has nothing to do."""
 
 
-Order = Start | Deliver | Unknown | Interrupt | TakeBack | Quit
+Order = Start | Deliver | Tell | Unknown | Interrupt | TakeBack | Quit

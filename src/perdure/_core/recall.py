@@ -5,7 +5,8 @@ unless the caller is itself being retried: then the failed child is tried again 
 its parent had cancelled is held back: the replayed parent is about to cancel it again, and running
 it could change the parent's way. An action with a row and no outcome was in flight when its
 controller died: it goes on, and its own calls are recalled. One without a row has nothing recorded
-below it either (see ``rows.py``): it is new work.
+below it either (see ``rows.py``): it is new work. Values that are recorded are mostly known to the
+caller before it calls: see ``recollection.py``.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,8 @@ from perdure._core import failures
 from perdure._core.effects import Effects
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Lifecycle
 from perdure._core.model import Outcome, Phase
-from perdure._core.orders import Unknown
-from perdure._core.records import ActionRow
+from perdure._core.orders import Tell, Unknown
+from perdure._core.records import ActionRow, Page
 from perdure._core.state import Action, Attempt, Run
 from perdure._core.transitions import Stage
 
@@ -30,7 +31,34 @@ class Recall:
     def ask(self, action: Action) -> None:
         """Have the journal asked what it knows of the action before anything else is done."""
         action.stage = Stage.RECALLING
+        caller = action.waiter
+        told = caller.recollection if caller is not None else None
+        if told is not None and told.rules_out(action.id):
+            self._go_on(action)
+            return
         self.effects.lookups.setdefault(action.run, []).append(action.id)
+
+    def more(self, attempt: Attempt) -> None:
+        """The worker has taken in what it was told, and has use for the next page."""
+        told = attempt.recollection
+        if told is None or told.asked:
+            return
+        if told.read:
+            told.complete = True
+        else:
+            told.asked = True
+            self.effects.pages.append(attempt)
+
+    def read(self, attempt: Attempt, page: Page) -> None:
+        """The journal's answer: the next recorded children of the attempt's action."""
+        if attempt.handle not in self.lifecycle.scheduler.attempts:
+            return
+        assert attempt.recollection is not None
+        page = attempt.recollection.take(page)
+        if page.values:
+            attempt.action.task.makes_calls = True  # type: ignore[union-attr]  # only tasks do
+        attempt.worker.outbox.append(Tell(attempt.handle, page))
+        self.effects.told[attempt.worker.number] = attempt.worker
 
     def looked_up(self, run: Run, ids: Sequence[bytes], rows: dict[bytes, ActionRow]) -> None:
         """The journal's answer: what is recorded of these actions (absent: nothing)."""

@@ -5,6 +5,7 @@ A record says everything about its row; adapters of the journal store and return
 
 import msgspec
 
+from perdure._core.ids import DIGEST_BYTES
 from perdure._core.model import Bundle, Failure, LogSpan, Outcome, Phase, TaskSpec
 
 
@@ -96,6 +97,30 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
     group: str = ""
     wake_at: float | None = None
     blobs: tuple[bytes, ...] = ()
+
+
+class Page(msgspec.Struct, kw_only=True, gc=False):
+    """Some of an action's recorded children, in the order of their places.
+
+    Attributes:
+        ids: Ids of those that succeeded with a small value, 16 bytes each, joined.
+        values: Their values, encoded.
+        others: Ids of the rest: failed, unfinished, or with a large value.
+        upto: All children with a place up to this one have been told.
+        last: There are no more.
+    """
+
+    ids: bytes
+    values: list[bytes]
+    others: list[bytes]
+    upto: int
+    last: bool
+
+    def told(self) -> dict[bytes, bytes]:
+        """Return the values by id."""
+        places = range(0, len(self.ids), DIGEST_BYTES)
+        ids = [self.ids[at : at + DIGEST_BYTES] for at in places]
+        return dict(zip(ids, self.values, strict=True))
 
 
 class AttemptRow(msgspec.Struct, kw_only=True, gc=False):

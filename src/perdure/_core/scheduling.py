@@ -24,6 +24,7 @@ from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
 from perdure._core.model import Demand, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
+from perdure._core.recollection import Recollection
 from perdure._core.state import (
     Action,
     Attempt,
@@ -211,9 +212,9 @@ class Scheduler:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
         pool = lane.pool
         attempt = Attempt(self._next_handle, action, worker, action.replay)
-        if action.replay:
-            attempt.called = set()
         self._next_handle += 1
+        if action.replay:
+            self._prepare_replay(attempt)
         if worker.load == 0:
             shares.hold(self.ledger, worker, lane)
             worker.last_done = now
@@ -238,6 +239,14 @@ class Scheduler:
         self.effects.told[worker.number] = worker
         if worker.load > pool.concurrency:
             self._watch_backlogs(now)
+
+    def _prepare_replay(self, attempt: Attempt) -> None:
+        """Have its calls remembered, and its worker told what is recorded of them."""
+        action = attempt.action
+        attempt.called = set()
+        if action.seq and not action.run.recover:
+            attempt.recollection = Recollection(action.first_of_all)
+            self.effects.pages.append(attempt)
 
     def computing(self) -> int:
         """Return how many attempts run or are about to; the others wait for children."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from perdure._core.model import MANY, Demand, LogSpan, Outcome, Reuse, TaskSpec
 from perdure._core.orders import Order
+from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
@@ -68,6 +69,7 @@ class Action:
         company: How many may run where it runs: less after each crash it may have caused.
         ending: Why it is being stopped: a time limit's name or a message, once it is.
         timers: What is to happen to it at certain times, unless it has ended.
+        again: An earlier attempt of it, under this controller, has made calls.
         called_again: A later attempt of the parent has called it while it was being stopped.
     """
 
@@ -108,6 +110,7 @@ class Action:
     worker: int = 0
     log: tuple[LogSpan, ...] = ()
     ending: str = ""
+    again: bool = False
     called_again: bool = False
     timers: list[Timer] | None = None
 
@@ -131,6 +134,14 @@ class Action:
         return self.charged - 1 + self.total_losses
 
     @property
+    def first_of_all(self) -> bool:
+        """Whether no earlier attempt of it, or of what is above it, can have made its calls."""
+        action: Action | None = self
+        while action is not None and not action.again:
+            action = action.parent
+        return action is None
+
+    @property
     def order(self) -> tuple[int, ...]:
         """Place in the order in which sequential code would do the work."""
         path = []
@@ -152,6 +163,7 @@ class Attempt:
         calls: Calls it has made.
         replays: Its calls are recalled from the journal first.
         called: Ids of its calls, if it replays, up to ``CALLED_LIMIT`` of them.
+        recollection: What its worker is told ahead of its calls, if anything is.
         kept_space: What it keeps of its node while it is blocked.
         limit: Its ``max_runtime``.
     """
@@ -164,8 +176,16 @@ class Attempt:
     blocked: bool = False
     calls: int = 0
     called: set[bytes] | None = None
+    recollection: Recollection | None = None
     kept_space: Demand | None = None
     limit: Timer | None = None
+
+    def has_called(self, child: bytes, seq: int) -> bool:
+        """Whether it has called the child that is recorded at ``seq``."""
+        told = self.recollection
+        if told is not None and told.claimed(child, seq):
+            return True
+        return self.called is not None and child in self.called
 
 
 @dataclass(slots=True, eq=False)

@@ -8,22 +8,38 @@ was appended since. Rows that are replaced keep their place and id, so the table
 A replay asks for the children of a parent more or less in the order in which they were recorded. So
 each search also reads on from where it ended: most of what is asked for next is then at hand, at a
 fraction of the cost. Only successes are kept like that, which never change.
+
+Better still, replays are told of recorded children in pages, ahead of their calls. Of those whose
+outcome is not in a page the place is remembered: with the root's, which is always the first, a run
+can be resumed without the table.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
+from perdure._core.records import Page
 from perdure._journal.rows import ACTION_COLUMNS, Columns
+from perdure._journal.tallies import BLOCK
 
 BATCH = 500
 AHEAD = 4000
 AHEAD_BYTES = 1024
 """Actions that are read ahead, and the size of inputs and value up to which they are."""
 
+PAGE_BLOCKS = 4
+PAGE_VALUE_BYTES = 1024
+"""How many blocks a page is read from, and the size of values up to which they are in it."""
+
+PLACES = 100_000
+"""Places that are remembered of a run."""
 
 _NAMES = ACTION_COLUMNS.split(", ")
 _ID, _SEQ = _NAMES.index("id"), _NAMES.index("seq")
+_SPAN = (
+    f"SELECT id, CASE WHEN length(value) <= {PAGE_VALUE_BYTES} THEN value END, seq FROM actions "
+    "WHERE run = ? AND seq > ? AND seq <= ? AND parent = ?"
+)
 _COLUMNS = ", ".join([f"a.{name}" for name in _NAMES] + ["t.name", "t.code"])
 
 
@@ -34,13 +50,41 @@ class LookupTables:
         self._db = db
         self._indexed: dict[int, int] = {}  # run -> largest seq in its table
         self._ahead: dict[int, dict[bytes, Columns]] = {}
+        self._places: dict[int, dict[bytes, int]] = {}
 
     def find(self, run: int, ids: Sequence[bytes]) -> Iterator[Columns]:
         """Yield ``ACTION_COLUMNS``, task name and task code of the actions that have a row."""
-        self._extend(run)
-        ahead = self._ahead.get(run, {})
-        remaining = iter([id_ for id_ in ids if id_ not in ahead])
+        ahead, places = self._ahead.get(run, {}), self._places_of(run)
+        placed = [places[id_] for id_ in ids if id_ in places]
+        unknown = [id_ for id_ in ids if id_ not in ahead and id_ not in places]
         yield from [ahead.pop(id_) for id_ in dict.fromkeys(ids) if id_ in ahead]
+        yield from self._at(run, placed)
+        if unknown:
+            yield from self._search(run, unknown)
+
+    def _places_of(self, run: int) -> dict[bytes, int]:
+        if run not in self._places:
+            found = self._db.execute(
+                "SELECT id, seq FROM actions WHERE run = ? AND seq = 1", (run,)
+            )
+            self._places[run] = dict(found.fetchall())
+        return self._places[run]
+
+    def _at(self, run: int, places: list[int]) -> list[Columns]:
+        rows: list[Columns] = []
+        for start in range(0, len(places), BATCH):
+            batch = places[start : start + BATCH]
+            rows += self._db.execute(
+                f"SELECT {_COLUMNS} FROM main.actions AS a "
+                "CROSS JOIN main.tasks AS t ON t.id = a.task "
+                f"WHERE a.run = ? AND a.seq IN ({', '.join('?' * len(batch))})",
+                (run, *batch),
+            )
+        return rows
+
+    def _search(self, run: int, ids: Sequence[bytes]) -> Iterator[Columns]:
+        self._extend(run)
+        remaining = iter(ids)
         last = 0
         while batch := list(islice(remaining, BATCH)):
             found = self._db.execute(
@@ -64,8 +108,48 @@ class LookupTables:
         )
         self._ahead[run] = {row[_ID]: row for row in rows.fetchall()}
 
+    def page(self, run: int, parent: int, after: int, counted: int) -> Page:
+        """Return the next recorded children of the one at ``parent``, of those after a place.
+
+        Args:
+            run: Key of the run.
+            parent: Place of the parent.
+            after: Children up to this place are left out.
+            counted: How far the run's actions are counted in blocks: those without children of the
+                parent are skipped.
+        """
+        newest = last_seq(self._db, run)
+        blocks = self._db.execute(
+            "SELECT DISTINCT block FROM tallies WHERE run = ? AND parent = ? AND block >= ? "
+            "ORDER BY block LIMIT ?",
+            (run, parent, (after + 1) // BLOCK, PAGE_BLOCKS),
+        ).fetchall()
+        spans = [(max(block * BLOCK - 1, after), (block + 1) * BLOCK - 1) for (block,) in blocks]
+        last = len(spans) < PAGE_BLOCKS
+        if last:
+            spans.append((max(counted - 1, after), newest))
+        told: dict[bytes, bytes] = {}
+        others: dict[bytes, int] = {}
+        for start, end in spans:
+            for id_, value, seq in self._db.execute(_SPAN, (run, start, end, parent)):
+                if value is None:
+                    others[id_] = seq
+                else:
+                    told[id_] = value
+        places = self._places_of(run)
+        if len(places) + len(others) <= PLACES:
+            places.update(others)
+        return Page(
+            ids=b"".join(told),
+            values=list(told.values()),
+            others=list(others),
+            upto=spans[-1][1],
+            last=last,
+        )
+
     def drop(self, run: int) -> None:
         """Forget the run's table."""
+        self._places.pop(run, None)
         self._ahead.pop(run, None)
         if self._indexed.pop(run, None) is not None:
             self._db.execute(f"DROP TABLE temp.lookup_{run:d}")

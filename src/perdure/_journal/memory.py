@@ -5,8 +5,11 @@ from copy import copy
 from typing import assert_never
 
 from perdure._core.model import Phase
-from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
+from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
+
+PAGE = 3
+"""Children that are told at a time: few, so that small programs have several pages."""
 
 
 class MemoryJournal:
@@ -87,6 +90,23 @@ class MemoryJournal:
         for seq, row in sorted(self._actions.get(run, {}).items()):
             if row.parent == parent and row.phase.final:
                 yield row.id, row.task, seq
+
+    def recorded(self, run: int, parent: int, after: int) -> Page:
+        """Return the next recorded children of the one at ``parent``, of those after a place."""
+        places = sorted(
+            seq for seq, row in self._actions.get(run, {}).items()
+            if row.parent == parent and seq > after
+        )  # fmt: skip
+        rows = [self._actions[run][seq] for seq in places[:PAGE]]
+        values = {row.id: row.outcome.value for row in rows if row.outcome}
+        told = {id_: value for id_, value in values.items() if value is not None}
+        return Page(
+            ids=b"".join(told),
+            values=list(told.values()),
+            others=[row.id for row in rows if row.id not in told],
+            upto=rows[-1].seq if rows else after,
+            last=len(places) <= PAGE,
+        )
 
     def close(self) -> None:
         """Do nothing: what is in memory goes with the object."""

@@ -39,7 +39,7 @@ from perdure._journal.rows import (
 from perdure._journal.schema import identity, open_journal
 from perdure._journal.statements import insert, marks
 from perdure._journal.tallies import BLOCK, Moves, count_blocks
-from perdure._ports import ActionRow, AttemptRow, EventRow, Row, RunEnd, RunRow
+from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
 from perdure.config import Durability
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
@@ -184,6 +184,11 @@ class SqliteJournal:
                     (run, start, end, parent),
                 ).fetchall()
             yield from page
+
+    def recorded(self, run: int, parent: int, after: int) -> Page:
+        """Return the next recorded children of the one at ``parent``, of those after a place."""
+        with self._guarded() as db:
+            return self._lookup.page(run, parent, after, _state(db, run)[1])
 
     def close(self) -> None:
         """Release the file."""

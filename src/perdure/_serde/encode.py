@@ -55,6 +55,12 @@ def dumps(value: object, blobs: Blobs) -> Encoded:
         StorageError: A blob cannot be written.
     """
     try:
+        if type(value) is dict and len(value) == 1:
+            ((name, item),) = value.items()
+            if type(name) is str and type(item) in _SCALARS:  # one argument, as of most calls
+                body = _pack(value)
+                if len(body) < INLINE_BYTES:
+                    return Encoded(b"\0" + body, digest(body))
         if is_plain(value):
             body = _pack(value)
             data = b"\0" + body

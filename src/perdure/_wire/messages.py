@@ -128,6 +128,7 @@ class Done(Message, tag=15):
         log: Ranges of the worker's log it wrote.
         blobs: Blobs the value refers to.
         unfinished: Ids of children that were still unfinished: the controller cancels them.
+        unclaimed: Ids of children it was told of in :class:`Recorded` and has not called, joined.
     """
 
     attempt: int
@@ -138,6 +139,7 @@ class Done(Message, tag=15):
     log: tuple[LogSpan, ...] = ()
     blobs: tuple[bytes, ...] = ()
     unfinished: tuple[bytes, ...] = ()
+    unclaimed: bytes = b""
 
 
 class Blocked(Message, tag=16):
@@ -183,6 +185,15 @@ class Event(Message, tag=20):
     text: str
 
 
+class MoreRecorded(Message, tag=23):
+    """The attempt has taken in all it was told, and has use for the next :class:`Recorded`.
+
+    Said of the last one, too: what is called from now on is none of what was told.
+    """
+
+    attempt: int
+
+
 class Abort(Message, tag=22):
     """From another process of the user: stop a run, or one action of it. Answered by Answer."""
 
@@ -226,6 +237,7 @@ class Assign(Message, tag=31):
         depth: 0 for the root action.
         last: Whether no retry is left.
         context: Encoded custom context, b"" if none.
+        recorded: A first :class:`Recorded` follows soon.
     """
 
     attempt: int
@@ -239,6 +251,7 @@ class Assign(Message, tag=31):
     depth: int = 0
     last: bool = True
     context: bytes = b""
+    recorded: bool = False
 
 
 class Resolved(Message, tag=32):
@@ -248,6 +261,25 @@ class Resolved(Message, tag=32):
     id: bytes
     value: bytes | None
     failure: Failure | None = None
+
+
+class Recorded(Message, tag=38):
+    """Recorded children of attempt ``parent``, ahead of its calls.
+
+    A call or step that is among them has its outcome at once, and the controller is told nothing of
+    it. All others are asked for as if this message did not exist.
+
+    Attributes:
+        parent: Handle of the attempt.
+        ids: Their ids, joined.
+        values: Their encoded values, in the same order.
+        last: There are no more; otherwise :class:`MoreRecorded` brings the next.
+    """
+
+    parent: int
+    ids: bytes
+    values: list[bytes]
+    last: bool
 
 
 class Absent(Message, tag=33):
@@ -293,6 +325,7 @@ FromWorker = (
     | Lookup
     | Record
     | Sleep
+    | MoreRecorded
     | Done
     | Blocked
     | Unblocked
@@ -301,4 +334,6 @@ FromWorker = (
     | Event
     | Abort
 )
-ToWorker = Define | Welcome | Assign | Resolved | Absent | Cancel | Revoke | Stop | Answer
+ToWorker = (
+    Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Stop | Answer
+)

@@ -91,6 +91,7 @@ class AsyncExecutor(Session):
         self._most_active = max(BURST, self._concurrency)
         self._pumping = False
         self._pace = Pace()
+        self._frame = FRAME_MESSAGES
         self._flush_due = False
         self._gathering = False
         self._gathered_since = 0.0
@@ -133,12 +134,28 @@ class AsyncExecutor(Session):
             self._pumping = pumping
         self._loop.call_soon(self._pump)
 
+    def may_stand_still(self) -> bool:
+        """Only the loop's own thread: another's answer comes when the loop has its turn."""
+        return threading.get_ident() == self._thread
+
+    def hurry(self) -> None:
+        """Send the next message at once, then two, four, and so on."""
+        self._frame = 1
+
+    def post_now(self) -> None:
+        """Send without waiting for the end of this turn of the loop."""
+        if threading.get_ident() == self._thread:
+            self._send_now()
+        else:
+            self.posted()
+
     def posted(self) -> None:
         """Send at the end of this turn of the loop; a full frame at once, so others can begin."""
         if threading.get_ident() != self._thread:
             self._loop.call_soon_threadsafe(self.flush)
-        elif len(self.messages) >= FRAME_MESSAGES:
+        elif len(self.messages) >= self._frame:
             self._send_now()
+            self._frame = min(2 * self._frame, FRAME_MESSAGES)
         elif not self._flush_due:
             self._flush_due = True
             self._loop.call_soon(self.flush)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure import _serde
 from perdure._api.context import changed_context
-from perdure._api.future import Future, ThreadFuture, make_future
+from perdure._api.future import Future, ThreadFuture, make_future, settled_future
 from perdure._api.grouping import current_group
 from perdure._api.occurrence import Occurrences
 from perdure._api.task import Task, closed
@@ -23,7 +23,19 @@ from perdure._core import failures
 from perdure._core.ids import action_id
 from perdure._core.model import Failure, LogSpan, TaskSpec
 from perdure._serde import Encoded
-from perdure._wire.messages import Assign, Call, CancelCall, Done, Event, Lookup, Record, Sleep
+from perdure._wire.messages import (
+    Assign,
+    Call,
+    CancelCall,
+    Done,
+    Event,
+    Lookup,
+    MoreRecorded,
+    Record,
+    Recorded,
+    Sleep,
+)
+from perdure._worker.known import FEW, MANY, Known
 from perdure.errors import CancelledError as PerdureCancelledError
 from perdure.errors import PerdureError, SerializationError, TaskTimeoutError
 
@@ -43,9 +55,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_assign", "_draws", "_failed", "_occurrences", "_open", "_session", "_started",
-        "_started_at", "action", "blobs", "calls", "cancelled_for", "depth", "handle", "number",
-        "replay", "run", "runner", "steps", "task",
+        "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_session",
+        "_started", "_started_at", "action", "blobs", "calls", "cancelled_for", "depth", "handle",
+        "number", "replay", "run", "runner", "steps", "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -53,7 +65,8 @@ class Attempt:
         self._session = session
         self._occurrences = Occurrences()
         self._failed: dict[bytes, str] = {}
-        self._draws = 0
+        self._known = Known() if assign.recorded else None
+        self._claimed = self._draws = 0
         self._open = True
         self._started = self._started_at = 0.0
         self.run = assign.run
@@ -136,14 +149,23 @@ class Attempt:
         value, blobs = (outcome.data, outcome.blobs) if isinstance(outcome, Encoded) else (None, ())
         failure = outcome if isinstance(outcome, Failure) else None
         unfinished = tuple(self.calls) if self.calls else ()
+        unclaimed = b""
+        if self._known is not None:
+            unclaimed = self._known.unclaimed()
+            self._session.forget(self)
         self._session.messages.append(
-            Done(self.handle, value, failure, seconds, self._started_at, log, blobs, unfinished)
-        )
+            Done(
+                self.handle, value, failure, seconds, self._started_at, log, blobs, unfinished,
+                unclaimed,
+            )
+        )  # fmt: skip
         return seconds
 
     def abandon(self) -> None:
         """Settle what nobody answers any more: a thread left behind would wait for it for ever."""
         left = [*self.calls.values(), *self.steps.values()]
+        if self._known is not None and self._known.news is not None:
+            left.append(self._known.news)
         self.calls.clear()
         self.steps.clear()
         for future in left:
@@ -182,13 +204,19 @@ class Attempt:
 
     def call(self, spec: TaskSpec, inputs: Encoded) -> Future[Any]:
         """Ask for a child action."""
-        session = self._session
+        session, name = self._session, spec.name
         with session.lock:
-            action = self._next_id(spec.name, inputs.digest)
-            future = make_future(self, action, spec.name)
+            action = self._next_id(name, inputs.digest)
+            if inputs.needs:
+                self._pass_on(inputs.needs)
+        if self._known is not None and (value := self._claim(action)) is not None:
+            return settled_future(self, action, name, value)
+        future = make_future(self, action, name)
+        with session.lock:
+            if self._is_settled(future):
+                return future
             number = session.number(spec)
             self.calls[action] = future
-            self._pass_on(inputs.needs)
             session.messages.append(
                 Call(
                     self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
@@ -196,6 +224,10 @@ class Attempt:
                 )
             )  # fmt: skip
             session.opened(self, future)
+        if self._claimed:
+            if self._claimed > FEW:
+                session.hurry()  # the first new calls of a long replay
+            self._claimed = 0
         session.posted()
         return future
 
@@ -209,9 +241,11 @@ class Attempt:
 
     def sleep(self, action: bytes, seconds: float) -> Future[None]:
         """Ask for a durable sleep."""
+        value = self._claim(action)
         future = make_future(self, action, "durable.sleep")
         with self._session.lock:
-            self._check_open()
+            if self._is_settled(future, value):
+                return future
             self.calls[action] = future
             self._session.messages.append(Sleep(self.handle, action, seconds, current_group()))
             self._session.opened(self, future)
@@ -251,9 +285,11 @@ class Attempt:
 
     def _step(self, message: Lookup | Record, name: str, blocking: bool) -> Future[Any]:
         make = ThreadFuture if blocking else make_future
+        value = self._claim(message.id)
         future = make(self, message.id, name)
         with self._session.lock:
-            self._check_open()
+            if self._is_settled(future, value):
+                return future
             self.steps[message.id] = future
             self._session.messages.append(message)
         if isinstance(future, ThreadFuture):
@@ -262,9 +298,63 @@ class Attempt:
             self._session.posted()
         return future
 
-    def _check_open(self) -> None:
+    # --- what is known ahead ----------------------------------------------------------------------
+
+    def learn(self, message: Recorded) -> Future[None] | None:
+        """Take in recorded values; return whom to tell. Needs the lock."""
+        known = self._known
+        assert known is not None
+        known.add(message.ids, message.values, last=message.last)
+        if message.last:
+            # From now on no call is made that was among what was told: the controller builds on it.
+            self._session.messages.append(MoreRecorded(self.handle))
+        news, known.news = known.news, None
+        return news
+
+    def _claim(self, action: bytes) -> bytes | None:
+        """Return what is recorded of a call or step, if it is known or will be in a moment."""
+        known = self._known
+        if known is None:
+            return None
+        value = known.values.pop(action, None)
+        if value is None and known.more:
+            value = self._read_on(known, action)
+        elif known.more and not known.asked and len(known.values) < FEW:
+            self._ask(known)
+        if value is not None:
+            self._claimed += 1
+        return value
+
+    def _is_settled(self, future: Future[Any], value: bytes | None = None) -> bool:
+        """Whether nobody need be asked, now that nothing more can arrive. Needs the lock."""
         if not self._open:
             raise closed(self)
+        if value is None and self._known is not None:
+            value = self._known.values.pop(future.action_id, None)
+        if value is not None:
+            future.settle(value, None)
+        return value is not None
+
+    def _ask(self, known: Known) -> None:
+        """Have the next values sent."""
+        with self._session.lock:
+            ask, known.asked = known.more and not known.asked, True
+            if ask:
+                self._session.messages.append(MoreRecorded(self.handle))
+        if ask:
+            self._session.post_now()
+
+    def _read_on(self, known: Known, action: bytes) -> bytes | None:
+        """Wait for the values that are still to come, until the action's is among them."""
+        session = self._session
+        while known.more and len(known.values) < MANY and session.may_stand_still():
+            self._ask(known)
+            with session.lock:
+                if action in known.values or not known.more:
+                    break
+                news = known.news = known.news or ThreadFuture(self, b"", "")
+            session.stand_still(news)
+        return known.values.pop(action, None)
 
     def close(self, action: bytes, has_failed: bool) -> Future[Any] | None:
         """The outcome of a call or step has arrived: return its future. Needs the lock."""

@@ -23,6 +23,7 @@ from perdure._wire.messages import (
     Cancel,
     Define,
     Message,
+    Recorded,
     Resolved,
     Returned,
     Revoke,
@@ -61,6 +62,7 @@ class Session(ABC):
         self.lock = threading.Lock()
         self.messages: list[Message] = []
         self.attempts: dict[int, Attempt] = {}
+        self._learning: dict[int, Attempt] = {}
         self.blobs = LocalBlobs(Path(link.welcome.blobs), sync=link.welcome.sync)
         self.logs = link.logs
         self.surroundings = Surroundings()
@@ -101,7 +103,12 @@ class Session(ABC):
             if type(message) is Resolved:
                 self._resolve(message.parent, message.id, message.value, message.failure)
             elif type(message) is Assign:
-                self.assigned(Attempt(message, self._specs[message.task].name, self))
+                attempt = Attempt(message, self._specs[message.task].name, self)
+                if message.recorded:
+                    self._learning[attempt.handle] = attempt
+                self.assigned(attempt)
+            elif type(message) is Recorded:
+                self._learn(message)
             elif type(message) is Absent:
                 self._resolve(message.parent, message.id, None, None)
             elif type(message) is Define:
@@ -123,6 +130,23 @@ class Session(ABC):
             future = attempt.close(action, failure is not None)
         if future is not None:
             future.settle(value, failure)
+
+    def _learn(self, message: Recorded) -> None:
+        attempt = self._learning.get(message.parent)
+        if attempt is None:
+            return  # it ended, or was given back
+        with self.lock:
+            news = attempt.learn(message)
+            if message.last:
+                self._learning.pop(message.parent, None)
+        if news is not None:
+            news.settle(None, None)
+        if message.last:
+            self.posted()
+
+    def forget(self, attempt: Attempt) -> None:
+        """The attempt has ended or was given back: it need not learn any more."""
+        self._learning.pop(attempt.handle, None)
 
     @abstractmethod
     def assigned(self, attempt: Attempt) -> None:
@@ -148,6 +172,8 @@ class Session(ABC):
 
     def give_back(self, attempts: list[Attempt]) -> None:
         """Say that these attempts were not started. Needs the lock."""
+        for attempt in attempts:
+            self.forget(attempt)
         if attempts:
             self.messages.append(Returned(tuple(attempt.handle for attempt in attempts)))
 
@@ -165,6 +191,18 @@ class Session(ABC):
         """Block this thread until the outcome of a step is committed, event loop or not."""
         self.posted()
         future.wait_here()
+
+    def may_stand_still(self) -> bool:
+        """Whether this thread may do so for a moment where user code does not expect it."""
+        return True
+
+    @abstractmethod
+    def hurry(self) -> None:
+        """What follows has waited long: do not gather many messages for the first frames of it."""
+
+    @abstractmethod
+    def post_now(self) -> None:
+        """Messages have been added that must not wait for the end of a turn."""
 
     @abstractmethod
     def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:

@@ -122,6 +122,13 @@ class SyncExecutor(Session):
             self._armed = True
         self._alarm.release()
 
+    def hurry(self) -> None:
+        """Nothing to do: the flusher does not wait for many."""
+
+    def post_now(self) -> None:
+        """Send at once."""
+        self.flush()
+
     def flush(self) -> None:
         """Send what has been gathered, and where the attempt stands if that has changed."""
         with self._sending:
