@@ -298,6 +298,10 @@ def test_recorded_steps_are_known_ahead_too(told_ahead, task):
     )
 
 
+def test_after_a_replay_garbage_is_looked_for_as_usual(told_ahead):
+    told_ahead(w.patience, 20)
+
+
 def test_a_call_from_a_thread_beside_the_loop_is_just_made(told_ahead):
     controller = told_ahead(w.to_thread, 5)
     assert controller.count(m.Done) == 1

@@ -1,6 +1,7 @@
 """Tasks that the tests of the executors run."""
 
 import asyncio
+import gc
 import time
 
 import perdure
@@ -335,6 +336,12 @@ async def durable_aio() -> list[object]:
     d = perdure.durable
     await d.sleep.aio(0.01)
     return [await d.now.aio(), await d.time.aio(), d.uuid4(), d.random()]
+
+
+@env.task
+async def patience(n: int) -> list[int]:
+    await asyncio.gather(*(double.aio(i) for i in range(n)))
+    return [*gc.get_threshold()]
 
 
 @env.task

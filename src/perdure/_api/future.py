@@ -24,6 +24,7 @@ from perdure.errors import CancelledError, SyncTaskCallInAsyncContextError
 
 T = TypeVar("T")
 
+_init = asyncio.Future.__init__
 _callbacks_lock = threading.Lock()
 
 
@@ -140,7 +141,7 @@ class LoopFuture(Future[T], asyncio.Future[T]):
     """A future of an event loop: everything asyncio does with futures works."""
 
     def __init__(self, scope: Scope, action: bytes, task: str, loop: AbstractEventLoop) -> None:
-        asyncio.Future.__init__(self, loop=loop)
+        _init(self, loop=loop)
         self._scope, self.action_id, self.task = scope, action, task
 
     done = asyncio.Future.done
@@ -300,7 +301,7 @@ def settled_future(scope: Scope, action: bytes, task: str, value: bytes) -> Futu
     future = make_future(scope, action, task)
     if type(future) is LoopFuture:
         future._encoded = value  # noqa: SLF001  # what settling amounts to before anybody waits
-        asyncio.Future.set_result(future, None)
+        future.set_result(None)
     else:
         future.settle(value, None)
     return future
@@ -312,7 +313,7 @@ def make_future(scope: Scope, action: bytes, task: str) -> Future[Any]:
     if loop is None:
         return ThreadFuture(scope, action, task)
     factory = loop.get_task_factory()
-    if not isinstance(factory, TaskFactory):
+    if type(factory) is not TaskFactory:
         loop.set_task_factory(TaskFactory(factory))
     return LoopFuture(scope, action, task, loop)
 

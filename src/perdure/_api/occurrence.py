@@ -9,6 +9,7 @@ Two different calls share a fingerprint with probability n²/2⁶⁵: about 3e-8
 """
 
 from array import array
+from collections.abc import Iterable
 from hashlib import blake2b
 
 SMALL = 1 << 16
@@ -21,43 +22,51 @@ _EMPTY = 0
 class Occurrences:
     """Counts calls by (task name, digest of inputs)."""
 
-    __slots__ = ("_exact", "_names", "_once")
+    __slots__ = ("_exact", "_once", "_salts", "_size")
 
     def __init__(self) -> None:
-        self._exact: dict[tuple[str, bytes], int] = {}
+        self._exact: dict[str, dict[bytes, int]] = {}
+        self._size = 0
         self._once: _Fingerprints | None = None
-        self._names: dict[str, int] = {}
+        self._salts: dict[str, int] = {}
 
     def take(self, name: str, inputs: bytes) -> int:
         """Return how many earlier calls were equal to this one, and count this one."""
-        key = (name, inputs)
-        exact = self._exact
-        seen = exact.get(key)
+        counts = self._exact.get(name)
+        if counts is None:
+            counts = self._exact[name] = {}
+        seen = counts.get(inputs)
         if seen is not None:
-            exact[key] = seen + 1
+            counts[inputs] = seen + 1
             return seen
         if self._once is None:
-            exact[key] = 1
-            if len(exact) >= SMALL:
+            counts[inputs] = 1
+            self._size += 1
+            if self._size >= SMALL:
                 self._compact()
             return 0
-        if self._once.add(self._fingerprint(name, inputs)):
+        if self._once.add(_fingerprint(self._salt(name), inputs)):
             return 0
-        exact[key] = 2
+        counts[inputs] = 2
         return 1
 
     def _compact(self) -> None:
         self._once = _Fingerprints(4 * SMALL)
-        for name, inputs in self._exact:
-            self._once.add(self._fingerprint(name, inputs))
-        self._exact = {key: count for key, count in self._exact.items() if count > 1}
+        for name, counts in self._exact.items():
+            salt = self._salt(name)
+            self._once.fill([_fingerprint(salt, inputs) for inputs in counts])
+            self._exact[name] = {inputs: n for inputs, n in counts.items() if n > 1}
 
-    def _fingerprint(self, name: str, inputs: bytes) -> int:
-        salt = self._names.get(name)
+    def _salt(self, name: str) -> int:
+        salt = self._salts.get(name)
         if salt is None:
             salt = int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
-            self._names[name] = salt
-        return (int.from_bytes(inputs[:8], "big") ^ salt) or 1
+            self._salts[name] = salt
+        return salt
+
+
+def _fingerprint(salt: int, inputs: bytes) -> int:
+    return (int.from_bytes(inputs[:8], "big") ^ salt) or 1
 
 
 class _Fingerprints:
@@ -91,8 +100,16 @@ class _Fingerprints:
     def _grow(self) -> None:
         old = self._table
         self._resize(2 * len(old))
+        self._place(old)
+
+    def fill(self, numbers: list[int]) -> None:
+        """Add numbers, for which there is room and of which none is here yet."""
+        self._count += len(numbers)
+        self._place(numbers)
+
+    def _place(self, numbers: Iterable[int]) -> None:
         table, mask = self._table, self._mask
-        for number in old:
+        for number in numbers:
             if number != _EMPTY:
                 at = number & mask
                 while table[at] != _EMPTY:

@@ -195,20 +195,22 @@ class Attempt:
     def next_id(self, name: str, inputs: bytes) -> bytes:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""
         with self._session.lock:
-            return self._next_id(name, inputs)
-
-    def _next_id(self, name: str, inputs: bytes) -> bytes:
-        if not self._open:
-            raise closed(self)
-        return action_id(self.action, name, inputs, self._occurrences.take(name, inputs))
+            if not self._open:
+                raise closed(self)
+            occurrence = self._occurrences.take(name, inputs)
+        return action_id(self.action, name, inputs, occurrence)
 
     def call(self, spec: TaskSpec, inputs: Encoded) -> Future[Any]:
         """Ask for a child action."""
         session, name = self._session, spec.name
+        digest = inputs.digest
         with session.lock:
-            action = self._next_id(name, inputs.digest)
+            if not self._open:
+                raise closed(self)
+            occurrence = self._occurrences.take(name, digest)
             if inputs.needs:
                 self._pass_on(inputs.needs)
+        action = action_id(self.action, name, digest, occurrence)
         if self._known is not None and (value := self._claim(action)) is not None:
             return settled_future(self, action, name, value)
         future = make_future(self, action, name)

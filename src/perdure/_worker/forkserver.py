@@ -34,10 +34,6 @@ from perdure.config import log_path
 from perdure.errors import PerdureError
 
 _RECEIVE_BYTES = 1 << 16
-GC_THRESHOLD = 20_000
-"""New objects after which a worker looks for garbage: a parent of many calls holds many futures,
-none of which is."""
-
 _REAP_SECONDS = 1.0
 _PARENT_POLL_SECONDS = 1.0  # only where the kernel cannot tell that the parent ended
 
@@ -167,7 +163,6 @@ class _Forkserver:
             for fd in (self._wakeup, self._wakeup_end, self._parent_fd):
                 if fd >= 0:
                     os.close(fd)
-            gc.set_threshold(GC_THRESHOLD)
             gc.enable()
             code = worker_main.work(self._setup, request, forkserver)
         except SystemExit as end:

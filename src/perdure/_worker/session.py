@@ -31,6 +31,7 @@ from perdure._wire.messages import (
     ToWorker,
 )
 from perdure._worker.attempt import Attempt
+from perdure._worker.known import be_as_usual, be_patient
 from perdure._worker.loader import load_task
 from perdure._worker.surroundings import Surroundings
 
@@ -138,7 +139,9 @@ class Session(ABC):
         with self.lock:
             news = attempt.learn(message)
             if message.last:
-                self._learning.pop(message.parent, None)
+                self.forget(attempt)
+            else:
+                be_patient()
         if news is not None:
             news.settle(None, None)
         if message.last:
@@ -146,7 +149,8 @@ class Session(ABC):
 
     def forget(self, attempt: Attempt) -> None:
         """The attempt has ended or was given back: it need not learn any more."""
-        self._learning.pop(attempt.handle, None)
+        if self._learning.pop(attempt.handle, None) is not None:
+            be_as_usual()
 
     @abstractmethod
     def assigned(self, attempt: Attempt) -> None:
