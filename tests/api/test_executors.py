@@ -197,6 +197,15 @@ def test_a_waiting_attempt_hands_back_its_queue(controller):
     controller.drive(lambda: not any(worker.assigned for worker in controller.workers))
 
 
+@pytest.mark.parametrize("task", [w.double, w.triple])
+def test_a_worker_that_has_nothing_to_give_back_says_so(controller, task):
+    controller.run(task, 1)
+    (worker,) = controller.workers
+    worker.send(m.Revoke((987654321,)))
+    controller.drive(lambda: controller.count(m.Returned))
+    assert next(each for each in controller.told if isinstance(each, m.Returned)).attempts == ()
+
+
 def test_map_is_ordered_and_complete(controller):
     assert controller.run(w.mapped, 50) == [2 * i for i in range(50)]
     assert controller.run(w.mapped_aio, 50) == [3 * i for i in range(50)]

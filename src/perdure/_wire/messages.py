@@ -302,7 +302,10 @@ class Cancel(Message, tag=34):
 
 
 class Revoke(Message, tag=35):
-    """Give back those of these attempts that have not started (answered by :class:`Returned`)."""
+    """Give back those of these attempts that have not started.
+
+    Always answered by a :class:`Returned`: until then the worker is not asked again.
+    """
 
     attempts: tuple[int, ...]
 

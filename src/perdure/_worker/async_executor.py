@@ -189,7 +189,7 @@ class AsyncExecutor(Session):
         self._queue.append(attempt)
 
     def revoke(self, handles: frozenset[int]) -> None:
-        """Give back those attempts that have not started."""
+        """Give back those attempts that have not started; say so also if that is none."""
         returned = [attempt for attempt in self._queue if attempt.handle in handles]
         self._queue = deque(a for a in self._queue if a.handle not in handles)
         with self.lock:

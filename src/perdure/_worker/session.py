@@ -158,7 +158,7 @@ class Session(ABC):
 
     @abstractmethod
     def revoke(self, handles: frozenset[int]) -> None:
-        """Give back those attempts that have not started."""
+        """Give back those attempts that have not started; say so also if that is none."""
 
     @abstractmethod
     def cancel(self, handle: int, reason: str) -> None:
@@ -178,8 +178,7 @@ class Session(ABC):
         """Say that these attempts were not started. Needs the lock."""
         for attempt in attempts:
             self.forget(attempt)
-        if attempts:
-            self.messages.append(Returned(tuple(attempt.handle for attempt in attempts)))
+        self.messages.append(Returned(tuple(attempt.handle for attempt in attempts)))
 
     # --- what attempts tell -----------------------------------------------------------------------
 

@@ -174,7 +174,7 @@ class SyncExecutor(Session):
         self.flush()
 
     def revoke(self, handles: frozenset[int]) -> None:
-        """Give back those attempts that have not started."""
+        """Give back those attempts that have not started; say so also if that is none."""
         with self.lock:
             self.give_back([attempt for attempt in self._queue if attempt.handle in handles])
             self._queue = deque(a for a in self._queue if a.handle not in handles)
