@@ -56,6 +56,17 @@ def test_a_replay_that_makes_all_its_calls_ends_without_asking_the_journal() -> 
     assert warnings(after) == []
 
 
+def test_an_action_that_had_called_nothing_ends_without_asking_the_journal_again() -> None:
+    before = Driver(cpu=4)
+    before.call(before.start(ROOT), "leaf")
+    before.flush()
+    after = before.restarted()
+    leaf = after.call(after.start(ROOT), "leaf")
+    after.hold_answers = True
+    after.end(leaf)
+    assert leaf.stage is Stage.COMMITTED
+
+
 def test_a_told_child_that_is_not_called_is_reported() -> None:
     after = recorded(10).restarted()
     root = after.start(ROOT)

@@ -47,6 +47,7 @@ class Recollection:
         self.upto, self.read = page.upto, page.last
         self.told += len(page.values)
         self.others.update(page.others)
+        self.complete = page.last and not self.told
         return page
 
     def rules_out(self, action: bytes) -> bool:
