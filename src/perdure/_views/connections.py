@@ -28,11 +28,17 @@ class ReadConnections:
         self._opened: list[tuple[Owner, sqlite3.Connection]] = []
         self._lock = threading.Lock()
 
-    def rows(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Return all rows of the query; none if there is no journal."""
+    def rows(self, query: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
+        """Return all rows of the query; none if there is no journal.
+
+        Args:
+            query: With a ``?`` for each parameter, or with names (``:run``).
+            *parameters: Values in order.
+            **named: Values by name, instead.
+        """
         with storage_errors(self._path):
             db = self._connection()
-            return [] if db is None else db.execute(query, parameters).fetchall()
+            return [] if db is None else db.execute(query, named or parameters).fetchall()
 
     def close(self) -> None:
         """Close the connections of all threads."""

@@ -48,7 +48,7 @@ _SUMMARY = (
     "a.losses, a.label, a.wake_at, a.error"
 )
 _GROUP = "iif(a.label = '', t.name, a.label)"
-_COUNTED = "(SELECT counted FROM runs WHERE key = ?1)"
+_COUNTED = "(SELECT counted FROM runs WHERE key = :run)"
 _ACTIONS = "FROM actions AS a JOIN tasks AS t ON t.id = a.task WHERE a.run = ?"
 
 
@@ -129,13 +129,13 @@ class SqliteViews:
         """Return how many actions the run has of each task, kind and phase, with their seconds."""
         found = self._db.rows(
             "SELECT t.name, c.kind, c.phase, sum(c.count), sum(c.seconds) FROM ("
-            "SELECT task, kind, phase, count, seconds FROM tallies WHERE run = ?1 UNION ALL "
+            "SELECT task, kind, phase, count, seconds FROM tallies WHERE run = :run UNION ALL "
             "SELECT task, kind, phase, count(*), total(ended - started) "
-            f"FROM actions WHERE run = ?1 AND seq >= {_COUNTED} GROUP BY task, kind, phase"
+            f"FROM actions WHERE run = :run AND seq >= {_COUNTED} GROUP BY task, kind, phase"
             ") AS c JOIN tasks AS t ON t.id = c.task "
             "GROUP BY t.name, c.kind, c.phase HAVING sum(c.count) "
             "ORDER BY t.name, c.kind, c.phase",
-            run,
+            run=run,
         )
         return [
             TaskCount(task=task, kind=KINDS[kind], phase=PHASES[phase], actions=n, seconds=seconds)
@@ -328,14 +328,14 @@ class SqliteViews:
         found = self._db.rows(
             f"SELECT a.block, {_GROUP}, a.phase, sum(a.count) FROM ("
             "SELECT block, task, label, phase, count, first FROM tallies "
-            "WHERE run = ?1 AND parent = ?2 UNION ALL "
+            "WHERE run = :run AND parent = :parent UNION ALL "
             f"SELECT seq / {BLOCK}, task, label, phase, count(*), min(seq) FROM actions "
-            f"WHERE run = ?1 AND parent = ?2 AND seq >= {_COUNTED} AND seq > ?2 "
+            f"WHERE run = :run AND parent = :parent AND seq >= {_COUNTED} AND seq > :parent "
             "GROUP BY 1, 2, 3, 4"
             ") AS a JOIN tasks AS t ON t.id = a.task "
             "GROUP BY 1, 2, 3 HAVING sum(a.count) ORDER BY a.block, min(a.first)",
-            run,
-            parent,
+            run=run,
+            parent=parent,
         )
         return [_Tally(*row) for row in found]
 
