@@ -354,6 +354,8 @@ class Attempt:
             with session.lock:
                 if action in known.values or not known.more:
                     break
+                if not known.asked:
+                    continue  # just now some came, without it
                 news = known.news = known.news or ThreadFuture(self, b"", "")
             session.stand_still(news)
         return known.values.pop(action, None)
