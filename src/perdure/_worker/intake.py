@@ -15,8 +15,7 @@ import time
 from collections.abc import Callable
 
 from perdure._wire.lingering import LINGER_SECONDS, LITTLE, Conversation
-
-RECEIVE_BYTES = 1 << 18
+from perdure._worker.receiving import Receiver
 
 
 class Intake:
@@ -31,7 +30,7 @@ class Intake:
     def __init__(self, sock: socket.socket, received: Callable[[memoryview], None]) -> None:
         self._sock = sock
         self._received = received
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._receiver = Receiver(sock)
         self._turn = threading.Lock()  # whoever holds it reads, and acts on what it has read
         self._conversation = Conversation()
         self._lively = self._ended = False
@@ -66,15 +65,11 @@ class Intake:
 
     def _take(self, flags: int) -> bool:
         """Read once; return whether there was anything."""
-        try:
-            # Into one buffer: a new one of this size would be mapped and unmapped each time.
-            size = self._sock.recv_into(self._buffer, 0, flags)
-        except BlockingIOError:
+        data = self._receiver.receive(flags)
+        if data is None:
             return False
-        except OSError:
-            size = 0
-        self._ended = not size
-        self._received(self._buffer[:size])
-        if size < LITTLE:
+        self._ended = not data
+        self._received(data)
+        if len(data) < LITTLE:
             self._lively = self._conversation.goes_on()
         return True

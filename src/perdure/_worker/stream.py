@@ -10,7 +10,7 @@ import select
 import socket
 from collections.abc import Callable
 
-RECEIVE_BYTES = 1 << 18
+from perdure._worker.receiving import Receiver
 
 
 class LoopStream:
@@ -26,7 +26,7 @@ class LoopStream:
         self._sock = sock
         self._received = received
         self._unsent = bytearray()
-        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._receiver = Receiver(sock)
         self._loop = asyncio.get_running_loop()
         sock.setblocking(False)
 
@@ -55,14 +55,9 @@ class LoopStream:
                 self._read()
 
     def _read(self) -> None:
-        try:
-            # Into one buffer: a new one of this size would be mapped and unmapped each time.
-            size = self._sock.recv_into(self._buffer)
-        except BlockingIOError:
-            return
-        except OSError:
-            size = 0
-        self._received(self._buffer[:size])
+        data = self._receiver.receive()
+        if data is not None:
+            self._received(data)
 
     def _go_on_writing(self) -> None:
         self._send()
