@@ -238,15 +238,17 @@ class Controller:
         self._settling = True
         effects = self.machine.effects
         go_on = True
-        while go_on:
-            self.machine.place()
-            self.crew.carry_out(effects)
-            go_on = self._write(effects)
-            self._ask(effects)
-            ended, effects.ended = effects.ended, []
-            for run, outcome in ended:
-                self._run_ended(run, outcome)
-        self._settling = False
+        try:
+            while go_on:
+                self.machine.place()
+                self.crew.carry_out(effects)
+                go_on = self._write(effects)
+                self._ask(effects)
+                ended, effects.ended = effects.ended, []
+                for run, outcome in ended:
+                    self._run_ended(run, outcome)
+        finally:
+            self._settling = False  # or no batch would ever be settled again
         self._set_timer()
 
     def linger(self) -> None:
