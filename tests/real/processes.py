@@ -36,7 +36,7 @@ def is_forkserver(process: psutil.Process) -> bool:
 def children(process: psutil.Process) -> list[psutil.Process]:
     """Return the direct children that are still alive."""
     try:
-        return [c for c in process.children() if c.status() != psutil.STATUS_ZOMBIE]
+        return [child for child in process.children() if lives(child)]
     except psutil.Error:
         return []
 
@@ -47,12 +47,20 @@ def kill(process: psutil.Process) -> None:
         process.send_signal(signal.SIGKILL)
 
 
+def lives(process: psutil.Process) -> bool:
+    """Return whether it is neither gone nor a zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # between the two looks
+        return False
+
+
 def wait_gone(processes: list[psutil.Process], seconds: float = 10.0) -> list[psutil.Process]:
     """Wait until the processes are gone; return those that are not."""
     end = time.monotonic() + seconds
     left = processes
     while left and time.monotonic() < end:
-        left = [p for p in left if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+        left = [p for p in left if lives(p)]
         time.sleep(0.01)
     return left
 

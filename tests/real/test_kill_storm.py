@@ -9,6 +9,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 import pytest
@@ -57,6 +58,12 @@ class Storm:
             self.recorded.setdefault(action, ended)
         return self.recorded
 
+    def reached(self, recorded: int) -> bool:
+        """Wait until so many actions are recorded; return whether the run still goes on."""
+        while len(self.look()) < recorded and self.process.poll() is None:
+            time.sleep(0.005)
+        return self.process.poll() is None
+
     def _ended(self) -> dict[str, float]:
         if not (self.home / "journal.db").exists():
             return {}
@@ -68,6 +75,28 @@ class Storm:
 
 
 ENDED = "SELECT id, ended FROM actions WHERE ended IS NOT NULL AND value IS NOT NULL"
+
+
+class Blow(NamedTuple):
+    """One kill: of whom, after how many recorded actions, and how much later in seconds."""
+
+    controller: bool
+    recorded: int
+    later: float
+
+
+def blows(rng: random.Random) -> list[Blow]:
+    """Return the kills of a storm: spread over the whole run, however fast it goes.
+
+    Some hit as soon as there is progress, others while a start or a replay is going on.
+    """
+    kinds = [i % 5 < 2 for i in range(KILLS)]
+    rng.shuffle(kinds)
+    places = sorted(rng.randrange(1600) for _ in kinds)
+    return [
+        Blow(kind, place, rng.choice([0.0, 0.0, rng.uniform(0.0, 0.3)]))
+        for kind, place in zip(kinds, places, strict=True)
+    ]
 
 
 def undisturbed(folder: Path, width: int) -> str:
@@ -84,14 +113,14 @@ def test_p3_a_run_of_2000_actions_survives_20_kills_with_the_same_result(
     expected = undisturbed(tmp_path / "calm", width)
     storm = Storm(tmp_path, width)
     controller_kills = 0
-    for _ in range(KILLS):
-        time.sleep(rng.uniform(0.15, 0.6))  # the moment of the kill, not a wait for anything
-        if storm.process.poll() is not None:
+    for blow in blows(rng):
+        if not storm.reached(blow.recorded):
             break
+        time.sleep(blow.later)  # the moment of the kill, not a wait for anything
         victims = workers(storm.process.pid)
-        storm.look()
-        if victims and rng.random() < 0.6:
-            kill(rng.choice(victims))
+        if not blow.controller:
+            if victims:
+                kill(rng.choice(victims))
             continue
         below = descendants(storm.process.pid)
         storm.process.send_signal(signal.SIGKILL)
