@@ -188,9 +188,14 @@ class Driver:
         epoch = self.journal.acquire(key, f"{id(self)}", lambda _: False)
         run = Run(key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1)
         self.machine.start_run(run, task, root_id(name), b"")
+        root = run.actions[run.root]
         self.settle()
-        assert run.root is not None
-        return run.root
+        return root
+
+    def root(self) -> Action:
+        """Return the root of the first run, which goes on."""
+        run = self.machine.runs[1]
+        return run.actions[run.root]
 
     def call(
         self,

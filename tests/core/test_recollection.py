@@ -89,7 +89,7 @@ def test_children_on_pages_that_were_never_sent_are_reported() -> None:
 
 def test_a_failed_child_that_is_not_called_is_reported() -> None:
     before = recorded(1)
-    before.fail(called(before, before.machine.runs[1].root, "other"))
+    before.fail(called(before, before.root(), "other"))
     after = before.restarted()
     root = after.start(ROOT)
     after.read_on(root)
@@ -100,7 +100,7 @@ def test_a_failed_child_that_is_not_called_is_reported() -> None:
 
 def test_a_recorded_failure_is_not_told_but_delivered_when_it_is_called_for() -> None:
     before = recorded(3)
-    before.fail(called(before, before.machine.runs[1].root, "other"), error("once"))
+    before.fail(called(before, before.root(), "other"), error("once"))
     after = before.restarted()
     root = after.start(ROOT)
     after.read_on(root)
@@ -112,7 +112,7 @@ def test_a_recorded_failure_is_not_told_but_delivered_when_it_is_called_for() ->
 
 def test_a_child_that_was_in_flight_goes_on_in_its_place() -> None:
     before = recorded(3)
-    child = called(before, before.machine.runs[1].root, "other")
+    child = called(before, before.root(), "other")
     before.flush()
     after = before.restarted()
     root = after.start(ROOT)

@@ -201,7 +201,7 @@ class Controller:
         """Stop driving a run; one that has no outcome can be resumed by others."""
         run = driven.run
         self.settle()
-        decided = run.root.outcome if run.root and run.closed else None
+        decided = run.outcome
         self._runs.pop(run.key, None)
         self.machine.drop_run(run.key)
         if decided is None:
@@ -443,10 +443,8 @@ def _ended(driven: Driven, outcome: Outcome | None) -> RunRow:
     """Return the run as it is now that it has ended, or been interrupted (no outcome)."""
     if outcome is None:
         return msgspec.structs.replace(driven.row, phase=Phase.INTERRUPTED)
-    root = driven.run.root
-    ended = root.ended if root else None
     return msgspec.structs.replace(
-        driven.row, phase=phase_of(outcome), outcome=outcome, ended=ended or time.time()
+        driven.row, phase=phase_of(outcome), outcome=outcome, ended=driven.run.ended or time.time()
     )
 
 

@@ -322,11 +322,12 @@ class Lifecycle:
         rows.append(row_of(action, rows))
         self.effects.finished.append(action)
         if action.parent is None:
-            self.end_run(run, outcome)
+            self.end_run(action, outcome)
 
-    def end_run(self, run: Run, outcome: Outcome) -> None:
+    def end_run(self, root: Action, outcome: Outcome) -> None:
         """The root has its outcome: so has the run."""
-        run.closed = True
+        run = root.run
+        run.closed, run.outcome, run.ended = True, outcome, root.ended
         end = RunEnd(run=run.key, phase=phase_of(outcome), at=self.now, outcome=outcome)
         self.effects.rows.append(end)
 
@@ -439,9 +440,9 @@ class Lifecycle:
                     self.effects.kills.append(attempt.worker)
             self._forget_timers(action)
             action.stage = Stage.COMMITTED
-        run.actions.clear()
-        run.dirty.clear()
-        run.backlog.clear()
+            action.children = action.dependents = action.waiter = None
+        for known in (run.actions, run.dirty, run.backlog, run.awaited):
+            known.clear()
 
     def notice(self, run: Run, action: Action | None, kind: str, text: str) -> None:
         """Keep a message for people with the run."""

@@ -99,7 +99,7 @@ class Machine:
             blobs=blobs,
             context=run.context,
         )
-        run.root = run.actions[action] = root
+        run.root, run.actions[action] = action, root
         if run.next_seq > 1 or run.recover:
             self.recall.ask(root)
         else:
@@ -107,7 +107,7 @@ class Machine:
 
     def abort(self, run: Run, action: bytes | None, why: str) -> bool:
         """Stop a run, or one of its actions; return False if it is not in flight."""
-        target = run.root if action is None else run.actions.get(action)
+        target = run.actions.get(run.root if action is None else action)
         if target is None or target.stage in (Stage.COMMITTING, Stage.COMMITTED):
             return False
         self.lifecycle.cancel(target, why)

@@ -158,7 +158,7 @@ class Recall:
     def _deliver_recorded(self, action: Action, outcome: Outcome) -> None:
         action.move(Stage.COMMITTED)
         if action.parent is None:
-            self.lifecycle.end_run(action.run, outcome)
+            self.lifecycle.end_run(action, outcome)
         self.lifecycle.release(action, outcome)
 
     def _retry_recorded(self, action: Action, row: ActionRow) -> None:

@@ -112,7 +112,9 @@ class Scheduler:
     def _next_ready(self, lane: Lane) -> Action | None:
         """Remove and return the action of the lane that is first in order."""
         while lane.queues:
-            run = min(lane.queues, key=lambda run: run.running)
+            run = next(iter(lane.queues))
+            if len(lane.queues) > 1:
+                run = min(lane.queues, key=lambda run: run.running)
             queue = lane.queues[run]
             while queue.heap:
                 parent = queue.heap[0][2]

@@ -2,10 +2,15 @@
 
 Plain mutable records. Only actions without a recorded outcome live here (and, briefly, those
 whose outcome has just been recorded), so memory follows the work in flight, not the work done.
+
+Actions and attempts are many, and the garbage collector does not look at them: it would walk the
+whole backlog again and again. So what ends or is dropped leaves no circle of references behind.
 """
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+
+import msgspec
 
 from perdure._core.model import MANY, Demand, LogSpan, Outcome, Reuse, TaskSpec
 from perdure._core.orders import Order
@@ -44,8 +49,7 @@ class Task:
         return self.spec.timeout.max_runtime is not None
 
 
-@dataclass(slots=True, eq=False)
-class Action:
+class Action(msgspec.Struct, eq=False, gc=False):
     """A durable node of a run that has no recorded outcome yet.
 
     Attributes:
@@ -152,8 +156,7 @@ class Action:
         return tuple(reversed(path))
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False, gc=False):
     """One try of an action on one worker.
 
     Attributes:
@@ -297,6 +300,9 @@ class Run:
         backlog: Queued actions that have not been flushed.
         awaited: Actions whose inputs need an outcome the journal was asked for.
         recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
+        root: Id of the root action.
+        outcome: That of the root action, once decided; likewise ``ended``.
+        closed: Nothing new may start.
     """
 
     key: int
@@ -314,7 +320,9 @@ class Run:
     backlog: dict[bytes, Action] = field(default_factory=dict)
     recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
     awaited: dict[bytes, list[Action]] = field(default_factory=dict)
-    root: Action | None = None
+    root: bytes = b""
     tasks: dict[TaskSpec, Task] = field(default_factory=dict)
     running: int = 0
+    outcome: Outcome | None = None
+    ended: float | None = None
     closed: bool = False

@@ -1,11 +1,12 @@
 """One place that turns what SQLite says into the errors of Perdure."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from perdure.errors import JournalCorruptError, StorageError
+
+Inside = TypeVar("Inside")
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FULL = {sqlite3.SQLITE_FULL}
@@ -19,21 +20,32 @@ def primary_code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF  # extended codes refine the low byte
 
 
-@contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Raise what SQLite and the system refuse as a :class:`~perdure.errors.StorageError`.
+class StorageErrors(Generic[Inside]):
+    """Raises what SQLite and the system refuse inside a block as a ``StorageError``.
+
+    A class, because every commit goes through one, and a generator costs more than the rest of it.
 
     Args:
         path: Path of the journal, named in the message.
+        inside: What the block gets.
     """
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise _translate(error, path) from error
-    except PermissionError as error:
-        raise StorageError(
-            f"the journal {path} cannot be opened: {error.strerror}", hint=_ELSEWHERE
-        ) from error
+
+    __slots__ = ("_inside", "_path")
+
+    def __init__(self, path: Path, inside: Inside) -> None:
+        self._path = path
+        self._inside = inside
+
+    def __enter__(self) -> Inside:
+        return self._inside
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, sqlite3.Error):
+            raise _translate(error, self._path) from error
+        if isinstance(error, PermissionError):
+            raise StorageError(
+                f"the journal {self._path} cannot be opened: {error.strerror}", hint=_ELSEWHERE
+            ) from error
 
 
 def _translate(error: sqlite3.Error, path: Path) -> StorageError:

@@ -4,6 +4,7 @@ A file is a Perdure journal if its ``application_id`` says so, and ``user_versio
 migrations applied to it. What is not ours, newer or damaged is refused before a byte is changed.
 """
 
+import os
 import sqlite3
 import sys
 import time
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
-from perdure._journal.faults import primary_code, storage_errors
+from perdure._journal.faults import StorageErrors, primary_code
 from perdure.config import Durability
 from perdure.errors import JournalVersionError, StorageError
 
@@ -37,7 +38,7 @@ def open_journal(path: Path, durability: Durability) -> sqlite3.Connection:
             f"the folder {path.parent} cannot be created: {error.strerror}",
             hint="point PERDURE_HOME at a folder you may write to",
         ) from error
-    with storage_errors(path):
+    with StorageErrors(path, None):
         db = sqlite3.connect(
             path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
@@ -54,7 +55,7 @@ def open_journal(path: Path, durability: Durability) -> sqlite3.Connection:
 def identity(path: Path) -> tuple[int, int] | None:
     """Return what tells the file at ``path`` from any other that comes there; None if none is."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116  # every commit asks: half the time of path.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino

@@ -17,7 +17,7 @@ from typing import TypeGuard, assert_never
 
 from perdure._core.model import Phase
 from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
-from perdure._journal.faults import storage_errors
+from perdure._journal.faults import StorageErrors
 from perdure._journal.lookup import LookupTables, last_seq
 from perdure._journal.rows import (
     ACTION_COLUMNS,
@@ -70,6 +70,7 @@ class SqliteJournal:
         self._pid = os.getpid()
         self._db = open_journal(path, durability)
         self._identity = identity(path)
+        self._errors = StorageErrors(path, self._db)
         self._lookup = LookupTables(self._db)
         self._tasks: dict[tuple[str, bytes], int] = {}
 
@@ -210,16 +211,14 @@ class SqliteJournal:
                 "the run has to be started anew",
             )
 
-    @contextmanager
-    def _guarded(self) -> Iterator[sqlite3.Connection]:
+    def _guarded(self) -> StorageErrors[sqlite3.Connection]:
         if os.getpid() != self._pid:
             raise StorageError(
                 f"the journal {self._path} was opened by process {self._pid} and cannot be used in "
                 "a fork of it",
                 hint="open it anew in the child process",
             )
-        with storage_errors(self._path):
-            yield self._db
+        return self._errors
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -6,6 +6,7 @@ get it back; so rows go in by the dozen.
 
 import sqlite3
 from collections.abc import Sized
+from functools import lru_cache
 from itertools import chain
 
 from perdure._journal.rows import Columns
@@ -31,7 +32,11 @@ def insert(db: sqlite3.Connection, head: str, rows: list[Columns], tail: str = "
     done = 0
     while done < len(rows):
         count = min(MAX_ROWS, 1 << (len(rows) - done).bit_length() - 1)
-        values = ", ".join([f"({marks(rows[0])})"] * count)
-        batch = rows[done : done + count]
-        db.execute(f"{head} VALUES {values} {tail}", [*chain.from_iterable(batch)])
+        statement = _statement(head, marks(rows[0]), count, tail)
+        db.execute(statement, [*chain.from_iterable(rows[done : done + count])])
         done += count
+
+
+@lru_cache
+def _statement(head: str, row: str, count: int, tail: str) -> str:
+    return f"{head} VALUES {', '.join([f'({row})'] * count)} {tail}"

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from perdure._journal.faults import storage_errors
+from perdure._journal.faults import StorageErrors
 from perdure._journal.schema import (
     BUSY_SECONDS,
     identity,
@@ -36,7 +36,7 @@ class ReadConnections:
             *parameters: Values in order.
             **named: Values by name, instead.
         """
-        with storage_errors(self._path):
+        with StorageErrors(self._path, None):
             db = self._connection()
             return [] if db is None else db.execute(query, named or parameters).fetchall()
 

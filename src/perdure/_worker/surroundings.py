@@ -22,7 +22,7 @@ class Surroundings:
     """The process as it is now, to be put back."""
 
     def __init__(self) -> None:
-        self._pid = os.getpid()
+        self._forked = False
         self._folder = os.open(".", _FOLDER | os.O_CLOEXEC)
         self._descriptors = (os.dup(1), os.dup(2))
         self._streams: tuple[Any, Any] = (sys.stdout, sys.stderr)
@@ -30,7 +30,7 @@ class Surroundings:
             stream.close = stream.flush  # they are not the task's to close
         # In a child that a task forks there is nobody to talk to the controller: as in any other
         # process, a task is just its function there.
-        os.register_at_fork(after_in_child=scope.forget)
+        os.register_at_fork(after_in_child=self._forget)
 
     def restore(self) -> None:
         """Put back what user code may have changed."""
@@ -42,8 +42,12 @@ class Surroundings:
 
     def leave_if_forked(self, outcome: Encoded | Failure) -> None:
         """End a child that a task forked and that came back from it: the parent has the outcome."""
-        if os.getpid() != self._pid:
+        if self._forked:
             _leave(outcome)
+
+    def _forget(self) -> None:
+        self._forked = True
+        scope.forget()
 
 
 def _leave(outcome: Encoded | Failure) -> NoReturn:
