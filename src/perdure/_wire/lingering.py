@@ -20,6 +20,9 @@ LINGER_SECONDS = 0.0008
 CLOSE_SECONDS = 0.0015
 """Messages that follow each other within this time are a conversation."""
 
+TURNS = 3
+"""Of a loop: what a message may need to have its effect. A task's step, and the frame it sends."""
+
 LITTLE = 1024
 """Bytes of a single call or outcome, as opposed to a frame of many."""
 
@@ -49,15 +52,17 @@ class LoopConversation:
         loop: The loop, on whose thread all of this happens.
     """
 
-    __slots__ = ("_awake", "_conversation", "_loop")
+    __slots__ = ("_awake", "_conversation", "_loop", "_turns")
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         self._loop = loop
         self._conversation = Conversation()
         self._awake = False
+        self._turns = 0
 
     def linger(self) -> None:
         """A message has been handled, and a quick answer to that may come."""
+        self._turns = TURNS
         if self._conversation.goes_on() and not self._awake:
             self._awake = True
             self._loop.call_soon(self._look)
@@ -66,5 +71,8 @@ class LoopConversation:
         """Have the loop look for messages without waiting, until the time is over."""
         self._awake = time.perf_counter() < self._conversation.until
         if self._awake:
-            os.sched_yield()
+            if self._turns:
+                self._turns -= 1  # what the message has set off may have its turn after this
+            else:
+                os.sched_yield()
             self._loop.call_soon(self._look)
