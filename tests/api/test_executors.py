@@ -307,8 +307,11 @@ def test_recorded_steps_are_known_ahead_too(told_ahead, task):
     )
 
 
-def test_after_a_replay_garbage_is_looked_for_as_usual(told_ahead):
-    told_ahead(w.patience, 20)
+def test_after_a_replay_garbage_is_looked_for_as_usual(told_ahead, controller):
+    usual = controller.run(w.thresholds, name="before")
+    told_ahead(w.fan_out_async, 20)
+    controller.replay, controller.page = False, 0
+    assert controller.run(w.thresholds, name="after") == usual
 
 
 def test_a_call_from_a_thread_beside_the_loop_is_just_made(told_ahead):

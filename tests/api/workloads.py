@@ -339,8 +339,7 @@ async def durable_aio() -> list[object]:
 
 
 @env.task
-async def patience(n: int) -> list[int]:
-    await asyncio.gather(*(double.aio(i) for i in range(n)))
+async def thresholds() -> list[int]:
     return [*gc.get_threshold()]
 
 

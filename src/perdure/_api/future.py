@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _init = asyncio.Future.__init__
 _callbacks_lock = threading.Lock()
+_UNKNOWN: Any = object()
 
 
 class Future(_serde.Deferred, Generic[T]):
@@ -47,7 +48,7 @@ class Future(_serde.Deferred, Generic[T]):
     _scope: Scope
     _encoded: bytes | None = None
     _failure: Failure | None = None
-    _value: Any = None
+    _value: Any = _UNKNOWN
     _error: BaseException | None = None
 
     def done(self) -> bool:
@@ -100,7 +101,8 @@ class Future(_serde.Deferred, Generic[T]):
 
     def _keep(self, value: bytes | None, failure: Failure | None) -> None:
         self._encoded, self._failure = value, failure
-        self.absent = value is None and failure is None
+        if value is None and failure is None:
+            self.absent, self._value = True, None
 
     def _look(self) -> BaseException | None:
         """Decode the outcome at the first look; return its error."""
@@ -168,10 +170,14 @@ class LoopFuture(Future[T], asyncio.Future[T]):
         return True
 
     def result(self, timeout: float | None = None) -> T:
+        if self._value is not _UNKNOWN:
+            return self._value  # type: ignore[no-any-return]  # what the task returned
         self._check_done()
         return self._get()
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
+        if self._value is not _UNKNOWN:
+            return None
         self._check_done()
         return self._look()
 

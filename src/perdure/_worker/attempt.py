@@ -36,6 +36,7 @@ from perdure._wire.messages import (
     Sleep,
 )
 from perdure._worker.known import FEW, MANY, Known
+from perdure._worker.patience import MANY_CALLS
 from perdure.errors import CancelledError as PerdureCancelledError
 from perdure.errors import PerdureError, SerializationError, TaskTimeoutError
 
@@ -55,9 +56,9 @@ class Attempt:
     """
 
     __slots__ = (
-        "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_session",
-        "_started", "_started_at", "action", "blobs", "calls", "cancelled_for", "depth", "handle",
-        "number", "replay", "run", "runner", "steps", "task",
+        "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
+        "_session", "_started", "_started_at", "action", "blobs", "calls", "cancelled_for", "depth",
+        "handle", "number", "replay", "run", "runner", "steps", "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -68,6 +69,7 @@ class Attempt:
         self._known = Known() if assign.recorded else None
         self._claimed = self._draws = 0
         self._open = True
+        self._patient = False
         self._started = self._started_at = 0.0
         self.run = assign.run
         self.action = assign.id
@@ -144,6 +146,7 @@ class Attempt:
         """Close the books and post how it ended; return the seconds it took. Needs the lock."""
         seconds = time.perf_counter() - self._started if self._started else 0.0
         self._open = False
+        self.lose_patience()
         if self.calls or self._failed:
             self._tell_leftovers(isinstance(outcome, Encoded))
         value, blobs = (outcome.data, outcome.blobs) if isinstance(outcome, Encoded) else (None, ())
@@ -226,12 +229,32 @@ class Attempt:
                 )
             )  # fmt: skip
             session.opened(self, future)
+            self._mind_patience()
         if self._claimed:
             if self._claimed > FEW:
                 session.hurry()  # the first new calls of a long replay
             self._claimed = 0
         session.posted()
         return future
+
+    def make_patient(self) -> None:
+        """Let garbage be looked for less often until all these futures have been dealt with."""
+        self._patient = True
+        self._session.patience.begin(self.handle)
+
+    def lose_patience(self) -> None:
+        """It has gone on to something else, or does not go on here."""
+        if self._patient:
+            self._patient = False
+            self._session.patience.end(self.handle)
+
+    def _mind_patience(self) -> None:
+        """A call has been made."""
+        outstanding = len(self.calls)
+        if outstanding == MANY_CALLS:
+            self.make_patient()
+        elif outstanding == 1:
+            self.lose_patience()
 
     def _pass_on(self, needs: tuple[bytes, ...]) -> None:
         """Futures are arguments of a call: whoever looks at its failure looks at theirs."""

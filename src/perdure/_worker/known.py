@@ -1,6 +1,5 @@
 """What the journal has told of an attempt's calls before it makes them."""
 
-import gc
 from collections.abc import Sequence
 
 from perdure._api.future import ThreadFuture
@@ -11,12 +10,6 @@ FEW = 4096
 
 MANY = 16384
 """With more left than this a call that is not among them is just made: memory stays flat."""
-
-PATIENCE = 50_000
-"""New objects after which garbage is looked for in the midst of a long replay: it makes many
-futures, and all of them are in use."""
-
-_usual = gc.get_threshold()
 
 
 class Known:
@@ -45,18 +38,3 @@ class Known:
     def unclaimed(self) -> bytes:
         """Return the ids of those that no call has taken, joined."""
         return b"".join(self.values)
-
-
-def be_patient() -> None:
-    """A long replay goes on: look for garbage less often."""
-    global _usual
-    now = gc.get_threshold()
-    if now[0] and now[0] != PATIENCE:
-        _usual = now
-        gc.set_threshold(PATIENCE, *now[1:])
-
-
-def be_as_usual() -> None:
-    """It is over."""
-    if gc.get_threshold()[0] == PATIENCE:
-        gc.set_threshold(*_usual)

@@ -31,8 +31,8 @@ from perdure._wire.messages import (
     ToWorker,
 )
 from perdure._worker.attempt import Attempt
-from perdure._worker.known import be_as_usual, be_patient
 from perdure._worker.loader import load_task
+from perdure._worker.patience import Patience
 from perdure._worker.surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class Session(ABC):
         self.blobs = LocalBlobs(Path(link.welcome.blobs), sync=link.welcome.sync)
         self.logs = link.logs
         self.surroundings = Surroundings()
+        self.patience = Patience()
         self._sock: socket.socket = link.sock
         self._reader = link.reader
         self._bundle = link.welcome.bundle
@@ -141,7 +142,7 @@ class Session(ABC):
             if message.last:
                 self.forget(attempt)
             else:
-                be_patient()
+                attempt.make_patient()
         if news is not None:
             news.settle(None, None)
         if message.last:
@@ -149,8 +150,7 @@ class Session(ABC):
 
     def forget(self, attempt: Attempt) -> None:
         """The attempt has ended or was given back: it need not learn any more."""
-        if self._learning.pop(attempt.handle, None) is not None:
-            be_as_usual()
+        self._learning.pop(attempt.handle, None)
 
     @abstractmethod
     def assigned(self, attempt: Attempt) -> None:
@@ -178,6 +178,7 @@ class Session(ABC):
         """Say that these attempts were not started. Needs the lock."""
         for attempt in attempts:
             self.forget(attempt)
+            attempt.lose_patience()
         self.messages.append(Returned(tuple(attempt.handle for attempt in attempts)))
 
     # --- what attempts tell -----------------------------------------------------------------------
