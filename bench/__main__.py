@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     results.machine["versions"] = known | results.machine["versions"]
     before = len(results.samples)
     for turn in range(given.rounds):
-        for workload, peer in worthwhile(given, results.samples[before:]):
+        for workload, peer in worthwhile(given, turn, results.samples[before:]):
             sample = one(workload, peer, pythons[peer], given.smoke)
             say(turn, sample)
             results.samples.append(sample)
@@ -59,10 +59,18 @@ def main(arguments: list[str]) -> int:
     return 1 if given.smoke and any(each.failed for each in results.samples) else 0
 
 
-def worthwhile(given: argparse.Namespace, done: list[Sample]) -> Iterator[tuple[str, str]]:
-    """Yield the workloads and peers of a round, without those that have taken long enough."""
+def worthwhile(
+    given: argparse.Namespace, turn: int, done: list[Sample]
+) -> Iterator[tuple[str, str]]:
+    """Yield the workloads and peers of a round, without those that have taken long enough.
+
+    Each round begins with another peer: the first one finds the disk and the memory of the machine
+    in another state than those after it.
+    """
+    first = turn % len(given.peers)
     for workload in given.workloads:
-        for peer in (each for each in given.peers if each in WORKLOADS[workload].peers):
+        peers = [*given.peers[first:], *given.peers[:first]]
+        for peer in (each for each in peers if each in WORKLOADS[workload].peers):
             took = [each.took for each in done if (each.workload, each.peer) == (workload, peer)]
             patience = given.patience * (PATIENCE_WITH_US if peer.startswith("perdure") else 1)
             if not took or sum(took) + took[-1] <= patience:
