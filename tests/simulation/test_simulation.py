@@ -7,13 +7,11 @@ import gc
 import os
 import subprocess
 import sys
-import weakref
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from perdure._core import machine, recall, scheduling
+from core.watched import Watch
 from perdure._core.state import Action, Attempt
 from simulation.programs import expected
 from simulation.world import NONE, Faults, World
@@ -84,33 +82,13 @@ def test_p9_nothing_stays_in_memory_when_a_run_has_ended(seed: int) -> None:
     assert not any(lane.queues for lane in world.shell.machine.scheduler.lanes.values())
 
 
-class WatchedAction(Action, eq=False, gc=True, weakref=True):
-    """An action that tells whether it is still there."""
-
-
-class WatchedAttempt(Attempt, eq=False, gc=True, weakref=True):
-    """Likewise an attempt."""
-
-
 @pytest.mark.parametrize(
     ("weather", "seed"), [(name, seed) for name in WEATHERS for seed in (1, 2)]
 )
 def test_p9_nothing_that_ended_or_was_dropped_waits_for_the_garbage_collector(
     monkeypatch: pytest.MonkeyPatch, weather: str, seed: int
 ) -> None:
-    seen: list[weakref.ref[Any]] = []
-
-    def watched(kind: Any) -> Any:
-        def make(*args: Any, **kwargs: Any) -> Any:
-            made = kind(*args, **kwargs)
-            seen.append(weakref.ref(made))
-            return made
-
-        return make
-
-    monkeypatch.setattr(machine, "Action", watched(WatchedAction))
-    monkeypatch.setattr(recall, "Action", watched(WatchedAction))
-    monkeypatch.setattr(scheduling, "Attempt", watched(WatchedAttempt))
+    watch = Watch(monkeypatch)
     gc.disable()
     try:
         world = world_of(weather, seed)
@@ -122,8 +100,8 @@ def test_p9_nothing_that_ended_or_was_dropped_waits_for_the_garbage_collector(
             shell.settle()
             shell.pending.clear()
         world.events.clear()
-        assert len(seen) > 10
-        assert [kept for ref in seen if (kept := ref()) is not None] == []
+        assert watch.made > 10
+        assert (watch.alive(Action), watch.alive(Attempt)) == (0, 0)
     finally:
         gc.enable()
 

@@ -118,6 +118,9 @@ class Action(msgspec.Struct, eq=False, gc=False):
     called_again: bool = False
     timers: list[Timer] | None = None
 
+    def __repr__(self) -> str:  # the default one walks through the whole run
+        return f"<Action {self.name} {self.id.hex()[:12]} {self.stage.name}>"
+
     def move(self, stage: Stage) -> None:
         """Go to another stage.
 
@@ -182,6 +185,9 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     recollection: Recollection | None = None
     kept_space: Demand | None = None
     limit: Timer | None = None
+
+    def __repr__(self) -> str:
+        return f"<Attempt {self.handle} of {self.action.name} {self.action.id.hex()[:12]}>"
 
     def has_called(self, child: bytes, seq: int) -> bool:
         """Whether it has called the child that is recorded at ``seq``."""
