@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from perdure._core.ids import digest
 from perdure._core.model import Loader, Outcome, Phase, TaskSpec
 from perdure._journal import schema
+from perdure._journal.faults import StorageErrors
 from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import ActionRow, RunRow
 from perdure.errors import (
@@ -361,11 +363,12 @@ class _FailingCommits:
 
 
 def test_failing_sync_writes_nothing_and_the_journal_goes_on(
-    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+    journal: SqliteJournal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, epochs = started(journal)
     with monkeypatch.context() as patch:
-        patch.setattr(journal, "_db", _FailingCommits(journal._db))
+        failing: Any = _FailingCommits(journal._db)
+        patch.setattr(journal, "_errors", StorageErrors(path, failing))
         with pytest.raises(StorageError, match="disk I/O error"):
             journal.commit(rows(run, 1, 1), epochs)
     assert journal.last_seq(run) == 0
