@@ -82,7 +82,8 @@ def _targets(results: Results) -> str:
             f"| {each.what} | {sign} {number(each.limit)} {each.unit} | {_measured(each)} | "
             f"{ {True: 'reached', False: 'not yet', None: ''}[each.met] } |"
         )
-    return "\n".join([*lines, ""])
+    limits = Path(__file__).with_name("limits.md").read_text()
+    return "\n".join([*lines, "", limits])
 
 
 def _measured(target: Target) -> str:
