@@ -11,13 +11,15 @@ Three questions, three answers of increasing cost:
 
 import ast
 import os
+import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from hashlib import blake2b
 from opcode import hasconst, opmap
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
+from typing import NamedTuple
 
 from perdure._core.ids import DIGEST_BYTES
 from perdure._core.model import Bundle, SourceFile
@@ -56,6 +58,13 @@ def fingerprint(function: object) -> bytes:
         _add_const(parts, tuple(sorted((function.__kwdefaults__ or {}).items())))
     else:
         _add_const(parts, function)
+    return blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).digest()
+
+
+def body_digest(code: CodeType) -> bytes:
+    """Return a digest (16 bytes) of a compiled body with everything defined inside it."""
+    parts = [_SALT]
+    _add_code(parts, code)
     return blake2b(b"\0".join(parts), digest_size=DIGEST_BYTES).digest()
 
 
@@ -127,28 +136,42 @@ _OWN = str(Path(__file__).parent) + os.sep
 _STDLIB = str(Path(os.__file__).parent) + os.sep
 _SCRIPTS = str(Path(sys.executable).parent) + os.sep
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
-_stored: dict[tuple[str, int, int], bytes] = {}  # (path, mtime, size) -> blob
+_LATER = re.compile(
+    rb"^[ \t]+(?:from +([.\w]+) +import +([^#\n]+)|import +([^#\n]+))", re.MULTILINE
+)
+_stored: "dict[tuple[str, int, int], _Stored]" = {}  # by path, mtime, size
+
+
+class _Stored(NamedTuple):
+    """A file's text: the blob that holds it, and the modules it imports when functions are called.
+
+    The latter are ``..package.module``, or what may be one.
+    """
+
+    blob: bytes
+    later: tuple[str, ...]
 
 
 def capture(blobs: Blobs) -> Bundle:
     """Return the code of this process, for a new run; stores the text of its project files.
 
     Project files are the main script and the loaded modules that are neither installed packages,
-    nor the standard library, nor Perdure.
+    nor the standard library, nor Perdure; and the files that import statements inside of their
+    functions name, which have not been executed yet.
     """
     name = canonical(MAIN)
     main = _main_script() if name == MAIN else ""
     paths = {path for module in list(sys.modules.values()) if (path := _project_file(module))}
     if main:
         paths.add(main)
-    files = (SourceFile(path, blob) for path in sorted(paths) if (blob := _store(path, blobs)))
+    import_path = tuple(dict.fromkeys(_absolute(p) for p in sys.path if isinstance(p, str)))
     return Bundle(
         main=main,
         main_module="" if name == MAIN else name,
-        sys_path=tuple(dict.fromkeys(_absolute(p) for p in sys.path if isinstance(p, str))),
+        sys_path=import_path,
         cwd=str(Path.cwd()),
         argv=tuple(sys.argv),
-        files=tuple(files),
+        files=_files(paths, import_path, blobs),
         python=f"{sys.implementation.name}-{'.'.join(map(str, sys.version_info[:3]))}",
     )
 
@@ -172,29 +195,82 @@ def _project_file(module: ModuleType) -> str:
     path = module.__dict__.get("__file__") if isinstance(module, ModuleType) else None
     if not isinstance(path, str) or not path.endswith(".py"):
         return ""
-    if path.startswith((_STDLIB, _OWN)) or any(folder in path for folder in _INSTALLED):
-        return ""
-    return _absolute(path)
+    return _absolute(path) if is_project_path(path) else ""
 
 
-def _store(path: str, blobs: Blobs) -> bytes:
-    """Return the blob that holds the file, b"" if there is no such file (any more)."""
+def is_project_module(module: ModuleType) -> bool:
+    """Whether a loaded module is one of the files of a bundle."""
+    return bool(_project_file(module))
+
+
+def is_project_path(path: str) -> bool:
+    """Whether what is at ``path`` is neither installed, nor the standard library, nor Perdure."""
+    # A virtual environment may be inside the standard library's folder or the project's own.
+    if any(folder in path for folder in _INSTALLED):
+        return False
+    return not path.startswith((_STDLIB, _OWN))
+
+
+def _files(paths: set[str], import_path: tuple[str, ...], blobs: Blobs) -> tuple[SourceFile, ...]:
+    """Store these files and those that they may import later."""
+    folders = [folder for folder in import_path if is_project_path(folder + os.sep)]
+    found: dict[str, bytes] = {}
+    ahead = sorted(paths)
+    while ahead:
+        path = ahead.pop()
+        stored = None if path in found else _store(path, blobs)
+        if stored is not None:
+            found[path] = stored.blob
+            for name in stored.later:
+                ahead += _modules_named(name, path, folders)
+    return tuple(SourceFile(path, found[path]) for path in sorted(found))
+
+
+def _store(path: str, blobs: Blobs) -> _Stored | None:
+    """Return what is stored of a file, None if there is no such file (any more)."""
     try:
         info = Path(path).stat()
         key = (path, info.st_mtime_ns, info.st_size)
-        digest = _stored.get(key)
-        if digest is not None and blobs.has(digest):
-            return digest
+        known = _stored.get(key)
+        if known is not None and blobs.has(known.blob):
+            return known
         text = Path(path).read_bytes()
     except OSError:
-        return b""
-    digest = _stored[key] = blobs.put([text])
-    return digest
+        return None
+    stored = _stored[key] = _Stored(blobs.put([text]), tuple(dict.fromkeys(_imported_later(text))))
+    return stored
+
+
+def _imported_later(text: bytes) -> Iterator[str]:
+    """Yield what indented import statements name."""
+    for module, names, modules in _LATER.findall(text):
+        for each in (names or modules).strip(b"() \t\r\\").split(b","):
+            words = each.split()
+            if words:
+                separator = b"" if not module or module.endswith(b".") else b"."
+                yield (module + separator + words[0]).decode(errors="replace")
+
+
+def _modules_named(name: str, importer: str, folders: list[str]) -> Iterator[str]:
+    """Yield the project files of a module, of the packages it is in, and of what it may be in."""
+    parts = name.lstrip(".").split(".")
+    level = len(name) - len(name.lstrip("."))
+    loaded = None if level else sys.modules.get(parts[0])
+    if loaded is not None and getattr(loaded, "__file__", None) and not _project_file(loaded):
+        return
+    above = [str(folder) for folder in Path(importer).parents]
+    roots = above[level - 1 : level] if level else folders
+    for root in roots:
+        for length in range(1, len(parts) + 1):
+            stem = os.path.join(root, *parts[:length])  # noqa: PTH118  # many, most lead nowhere
+            for path in (f"{stem}.py", os.path.join(stem, "__init__.py")):  # noqa: PTH118
+                if os.path.isfile(path) and is_project_path(path):  # noqa: PTH113
+                    yield path
 
 
 # --- changes --------------------------------------------------------------------------------------
 
-_MODULE_LEVEL = "module level"
+_MODULE_LEVEL, _WHOLE = "module level", "whole file"
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -222,12 +298,19 @@ def _changed_names(file: SourceFile, blobs: Blobs) -> Iterable[str]:
     except OSError:
         return ["file is gone"]
     try:
-        then = bytes(blobs.get(file.blob))
-        if now == then:
-            return []
+        return differing(bytes(blobs.get(file.blob)), now)
+    except BlobMissingError:
+        return [_WHOLE]
+
+
+def differing(then: bytes, now: bytes) -> list[str]:
+    """Return names of what two texts of a file have different, see :func:`changed`."""
+    if now == then:
+        return []
+    try:
         before, after = _definitions(then), _definitions(now)
-    except (BlobMissingError, SyntaxError, ValueError):  # ValueError: null bytes
-        return ["whole file"]
+    except (SyntaxError, ValueError):  # ValueError: null bytes
+        return [_WHOLE]
     return [name for name in before | after if before.get(name) != after.get(name)]
 
 

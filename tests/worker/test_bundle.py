@@ -190,3 +190,25 @@ def test_a_second_capture_sees_a_file_that_was_edited(tmp_path, monkeypatch, blo
     assert text() == b"X = 1\n"
     path.write_text("X = 1000\n")
     assert text() == b"X = 1000\n"
+
+
+def test_what_functions_import_when_they_are_called_belongs_to_the_bundle(tmp_path):
+    later = "def f():\n    from package.sub import (module, other)\n"
+    later += "    import helpers as h, json, numpy\n"
+    capture = CAPTURE.format(blobs=str(tmp_path / "blobs"), extra="")
+    (tmp_path / "script.py").write_text(later + capture)
+    (tmp_path / "helpers.py").write_text("if True:\n    from . import nothing\n    import script\n")
+    folder = tmp_path / "package" / "sub"
+    folder.mkdir(parents=True)
+    (folder / "__init__.py").touch()
+    (folder / "module.py").write_text("def f():\n    from ..beside import x\n")
+    (tmp_path / "package" / "beside.py").touch()
+    (tmp_path / "unrelated.py").touch()
+    files = [file.path for file in captured(["script.py"], tmp_path).files]
+    assert [path.removeprefix(f"{tmp_path}/") for path in files] == [
+        "helpers.py",
+        "package/beside.py",
+        "package/sub/__init__.py",
+        "package/sub/module.py",
+        "script.py",
+    ]
