@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
+from storage.server import bucket, faults, s3_server  # noqa: F401  # fixtures for all
+
 SECONDS = 10.0
 
 

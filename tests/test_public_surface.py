@@ -13,7 +13,9 @@ ROOT = Path(__file__).parent.parent
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 NAMES = Path(__file__).with_name("public_names.txt")
 
-HEAVY = ("numpy", "pandas", "polars", "pyarrow", "pydantic", "rich", "click", "sqlite3")
+HEAVY = (
+    "numpy", "pandas", "polars", "pyarrow", "pydantic", "rich", "click", "sqlite3", "obstore",
+)  # fmt: skip
 """What ``import perdure`` must not import."""
 
 LONGEST_MODULE = 500

@@ -94,12 +94,13 @@ class Runtime:
             raise
 
     def _assemble(self, config: Config, engine: LocalEngine) -> "Controller":
-        from perdure._blobs.local import LocalBlobs
+        from perdure._blobs.opening import open_blobs
         from perdure._controller.controller import Controller
         from perdure._journal.sqlite import SqliteJournal
 
         self.journal = SqliteJournal(config.journal, config.durability)
-        self.blobs = LocalBlobs(config.blobs, sync=config.durability == "full")
+        sync = config.durability == "full"
+        self.blobs = open_blobs(config.blobs, config.storage, sync=sync)
         echo = _echo if config.echo else None
         return Controller(config, self.journal, engine, _warn, echo)
 

@@ -5,7 +5,7 @@ included.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import IO, Protocol
 
 import msgspec
 
@@ -23,6 +23,7 @@ __all__ = [
     "Row",
     "RunEnd",
     "RunRow",
+    "Sink",
     "WorkerExit",
     "WorkerRequest",
 ]
@@ -94,6 +95,33 @@ class Journal(Protocol):
 # --- blobs ----------------------------------------------------------------------------------------
 
 
+class Sink(Protocol):
+    """A blob that is being written, and whose digest is not known before its end."""
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of what has been written so far."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Add to the content; return how many bytes that were.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+
+    def commit(self) -> tuple[bytes, int]:
+        """Store the blob durably if absent; return its digest and its size.
+
+        Atomic, like :meth:`Blobs.put`.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+
+    def abort(self) -> None:
+        """Forget what was written; after a commit, do nothing."""
+
+
 class Blobs(Protocol):
     """Content-addressed bytes. A digest is 32 bytes of BLAKE3 over the content."""
 
@@ -119,6 +147,20 @@ class Blobs(Protocol):
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""
+
+    def create(self) -> Sink:
+        """Begin a blob that is written piece by piece."""
+
+    def open(self, digest: bytes) -> IO[bytes]:
+        """Open the content for reading from its beginning; it is whole, whatever its size.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+            BlobCorruptError: Its bytes are not those that were stored.
+        """
+
+    def where(self, digest: bytes) -> str:
+        """Return the path or URL under which the blob is, or would be, stored."""
 
 
 # --- engines --------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from perdure._storage.location import locate
 from perdure.errors import ConfigurationError, StorageError
 
 Durability = Literal["full", "process"]
@@ -22,6 +23,19 @@ def _default_durability() -> Durability:
             hint='use "full" (survives power loss) or "process" (survives any process death)',
         )
     return value  # type: ignore[return-value]  # narrowed by the check above
+
+
+def _default_storage() -> str:
+    return storage_url(os.environ.get("PERDURE_STORAGE") or "")
+
+
+def storage_url(where: str) -> str:
+    """Return the URL of a store in its one spelling; "" for none.
+
+    Raises:
+        ConfigurationError: It makes no sense.
+    """
+    return locate(where).url if where else ""
 
 
 def _default_echo() -> bool:
@@ -45,6 +59,8 @@ class Config:
             ``"process"``: it survives any process death (``PERDURE_DURABILITY``).
         cpus: Cores that may be used; ``None`` means all this process may run on.
         grace: Seconds a cancelled attempt has to end by itself before it is killed.
+        storage: URL of where blobs live (``PERDURE_STORAGE``); "", the default, means the folder
+            ``blobs`` of the home, which otherwise holds copies of what was stored and read.
         echo: Show what tasks print in this process, too (``PERDURE_ECHO``, default on; ``0``
             turns it off). It is kept in the logs either way.
     """
@@ -53,6 +69,7 @@ class Config:
     durability: Durability = field(default_factory=_default_durability)
     cpus: float | None = None
     grace: float = 0.5
+    storage: str = field(default_factory=_default_storage)
     echo: bool = field(default_factory=_default_echo)
 
     def checked(self) -> "Config":
@@ -76,7 +93,7 @@ class Config:
 
     @property
     def blobs(self) -> Path:
-        """Folder of the blobs."""
+        """Folder of the blobs, or of their copies if they live elsewhere."""
         return self.home / "blobs"
 
     @property

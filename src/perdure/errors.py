@@ -30,7 +30,10 @@
     │   ├── JournalCorruptError    the journal is damaged
     │   ├── JournalVersionError    the journal belongs to a newer release
     │   ├── BlobMissingError       bytes a value refers to are gone
-    │   └── BlobCorruptError       bytes no longer match their digest
+    │   ├── BlobCorruptError       bytes no longer match their digest
+    │   ├── FileMissingError       a file, folder or object is not there    (FileNotFoundError)
+    │   ├── StorageAccessError     credentials or permissions do not allow it (PermissionError)
+    │   └── StorageUnavailableError   a store cannot be reached, or keeps failing
     ├── LeaseLostError             another controller has taken the run over
     └── ProtocolError              a peer spoke another protocol or had no valid token
 
@@ -286,6 +289,25 @@ class BlobCorruptError(StorageError):
     """Bytes no longer match their digest."""
 
     code = "blob_corrupt"
+
+
+class FileMissingError(StorageError, FileNotFoundError):
+    """A file, folder or object that was named is not there."""
+
+    code = "file_missing"
+
+
+class StorageAccessError(StorageError, PermissionError):
+    """Credentials or permissions do not allow it."""
+
+    code = "storage_access"
+
+
+class StorageUnavailableError(StorageError):
+    """A store cannot be reached, or keeps failing."""
+
+    code = "storage_unavailable"
+    retryable = True
 
 
 class LeaseLostError(PerdureError):

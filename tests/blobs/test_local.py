@@ -68,7 +68,7 @@ def test_a_blob_of_many_chunks_is_written_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun = []
-    monkeypatch.setattr(local, "_WRITE_CHUNK", 1000)
+    monkeypatch.setattr(local, "WRITE_CHUNK", 1000)
     monkeypatch.setattr(local, "begin_writeback", lambda _, *piece: begun.append(piece))
     content = os.urandom(2500)
     blobs = LocalBlobs(tmp_path)

@@ -16,6 +16,7 @@ from perdure.errors import ConfigurationError, NotSupportedError
 def fresh(monkeypatch, tmp_path):
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path))
     monkeypatch.setenv("PERDURE_DURABILITY", "full")
+    monkeypatch.setenv("PERDURE_STORAGE", "")
     monkeypatch.setattr(link, "running", lambda: None)
 
 
@@ -59,6 +60,22 @@ def test_flyte_options_that_ask_for_nothing_are_accepted():
 def test_init_sets_home_and_durability_for_the_process(tmp_path):
     settings.init(home=tmp_path / "elsewhere", durability="process")
     assert (Config().home, Config().durability) == (tmp_path / "elsewhere", "process")
+
+
+def test_init_sets_where_blobs_live(tmp_path):
+    settings.init(storage="s3://bucket/path/")
+    assert Config().storage == "s3://bucket/path"
+    settings.init(storage=tmp_path / "folder")
+    assert Config().storage == f"file://{tmp_path}/folder"
+
+
+def test_storage_that_makes_no_sense_is_refused_and_not_set():
+    with pytest.raises(ConfigurationError, match="unknown scheme ftp"):
+        settings.init(storage="ftp://host")
+    with pytest.raises(NotSupportedError, match=r"storage=S3\(...\)") as told:
+        settings.init(storage=type("S3", (), {})())
+    assert "AWS_ENDPOINT_URL" in told.value.hint
+    assert Config().storage == ""
 
 
 def test_init_after_the_first_run_must_agree_with_it(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from perdure import errors
 
 REFUSED = [
     "Cache", "Checkpoint", "Cron", "GPU", "Image", "PodTemplate", "Secret",
-    "Trigger", "deploy", "serve", "current_project", "io", "report", "remote", "extras",
+    "Trigger", "deploy", "serve", "current_project", "report", "remote", "extras",
 ]  # fmt: skip
 OPTIONS = {
     "image": "ghcr.io/a/b:c", "secrets": "KEY", "queue": "gpu",
@@ -34,7 +34,7 @@ def test_what_is_lacking_is_refused_by_name(name):
     assert told.value.hint
 
 
-@pytest.mark.parametrize("name", ["io", "report", "remote", "git", "extras", "types", "app"])
+@pytest.mark.parametrize("name", ["storage", "report", "remote", "git", "extras", "types", "app"])
 def test_submodules_are_refused_by_name(name):
     with pytest.raises(errors.NotSupportedError, match=rf"perdure\.{name} is not supported"):
         importlib.import_module(f"perdure.{name}")
@@ -163,7 +163,7 @@ def test_the_logger_leaves_it_to_logging_once_that_is_set_up(capsys, monkeypatch
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("option", ["endpoint", "api_key", "client_id", "storage"])
+@pytest.mark.parametrize("option", ["endpoint", "api_key", "client_id"])
 def test_a_server_is_refused(option):
     with pytest.raises(errors.NotSupportedError, match=option):
         perdure.init(**{option: "x"})

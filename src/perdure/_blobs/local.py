@@ -14,20 +14,17 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from perdure._blobs.hashing import as_bytes, blake3_of
+from perdure._blobs.sink import READ_ONLY, TEMPORARY, WRITE_CHUNK, LocalSink, unwritable
 from perdure._blobs.writeback import begin_writeback
 from perdure.errors import BlobCorruptError, BlobMissingError, StorageError
 
 _ANEW = "make its value again: perdure rerun RUN --no-recover"
 _REMEMBERED = 10_000  # blobs of which a process knows that they are whole, or on disk
 _VERIFIED_BYTES = 64 << 20  # takes 10 ms; reading a larger blob in place takes none
-_TEMPORARY = ".tmp-"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _STALE_SECONDS = 24 * 3600
-_READ_ONLY = 0o444
-_WRITE_CHUNK = 16 << 20  # what is handed to the disk while the next is copied
 
 _T = TypeVar("_T")
 
@@ -68,15 +65,27 @@ class LocalBlobs:
             elif self._sync and digest not in self._synced:
                 _sync_stored(path)
         except OSError as error:
-            raise StorageError(
-                f"a blob of {size:,} bytes cannot be written to {path}: {error.strerror or error}",
-                hint="free some space, then resume the run"
-                if error.errno in _FULL
-                else f"make {self._folder} writable, or point PERDURE_HOME elsewhere",
-            ) from error
+            raise unwritable(error, path, size, self._folder) from error
         if self._sync:
-            _remember(self._synced, digest, None)
+            remember(self._synced, digest, None)
         return digest
+
+    def create(self) -> LocalSink:
+        """Begin a blob that is written piece by piece."""
+        return LocalSink(self._folder, self.adopt, sync=self._sync)
+
+    def adopt(self, digest: bytes, descriptor: int, temporary: str) -> None:
+        """Give an open file its name, durably: it has just been written, and hashed."""
+        path = self.path(digest)
+        if not path.parent.is_dir():
+            self._make(path.parent)
+        if self._sync:
+            os.fsync(descriptor)
+        remember(self._verified, digest, _state(os.fstat(descriptor)))
+        os.rename(temporary, path)  # noqa: PTH104 - as below
+        if self._sync:
+            _sync_folder(str(path.parent))
+            remember(self._synced, digest, None)
 
     def get(self, digest: bytes, *, private: bool = False) -> memoryview:
         """Return the content as a view of the mapped file.
@@ -107,12 +116,36 @@ class LocalBlobs:
                 if error.errno == errno.EMFILE
                 else f"check the permissions of {self._folder}",
             ) from error
-        self._verify(digest, view, status)
+        if len(view) <= _VERIFIED_BYTES:
+            self._verify(digest, view, status)
         return view
 
+    def open(self, digest: bytes) -> IO[bytes]:
+        """Open the content for reading: all of it is going to be read, so it is looked at first.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+            BlobCorruptError: Its bytes are not those that were stored.
+            StorageError: It exists but cannot be read.
+        """
+        self.verify(digest)
+        return open(self._path(digest), "rb")  # noqa: PTH123 - as below
+
+    def verify(self, digest: bytes) -> None:
+        """See whether a blob is whole, whatever its size; known from then on in this process.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+            BlobCorruptError: Its bytes are not those that were stored.
+            StorageError: It exists but cannot be read.
+        """
+        view = self.get(digest)
+        if len(view) > _VERIFIED_BYTES:
+            self._verify(digest, view, os.stat(self._path(digest)))  # noqa: PTH116 - as below
+
     def _verify(self, digest: bytes, view: memoryview, status: os.stat_result) -> None:
-        state = (status.st_ino, status.st_size, status.st_mtime_ns)
-        if len(view) > _VERIFIED_BYTES or self._verified.get(digest) == state:
+        state = _state(status)
+        if self._verified.get(digest) == state:
             return
         if blake3_of([view]) != digest:
             raise BlobCorruptError(
@@ -120,7 +153,16 @@ class LocalBlobs:
                 "were stored",
                 hint=f"restore it from a copy, or delete it and {_ANEW}",
             )
-        _remember(self._verified, digest, state)
+        remember(self._verified, digest, state)
+
+    def drop(self, digest: bytes) -> None:
+        """Remove a blob, if it is there. Whoever has mapped it keeps it."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(digest))  # noqa: PTH108 - as below
+
+    def where(self, digest: bytes) -> str:
+        """Return the path under which the blob is, or would be, stored."""
+        return self._path(digest)
 
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""
@@ -128,7 +170,8 @@ class LocalBlobs:
 
     def clean(self) -> None:
         """Remove what writers left behind that died, more than a day ago, while they wrote."""
-        for stale in Path(self._folder).glob(f"*/{_TEMPORARY}*"):
+        folder = Path(self._folder)
+        for stale in (*folder.glob(f"{TEMPORARY}*"), *folder.glob(f"*/{TEMPORARY}*")):
             with contextlib.suppress(OSError):
                 if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
                     stale.unlink()
@@ -141,8 +184,8 @@ class LocalBlobs:
         folder = os.path.dirname(path)  # noqa: PTH120 - as above
         if not os.path.isdir(folder):  # noqa: PTH112 - as above
             self._make(Path(folder))
-        temporary = f"{folder}/{_TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY)
+        temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
         try:
             try:
                 _fill(descriptor, views, sync=self._sync)
@@ -221,7 +264,13 @@ def _is_stored(path: str, size: int) -> bool:
         return False
 
 
-def _remember(known: dict[bytes, _T], digest: bytes, what: _T) -> None:
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    """Return what would be another if the file had been written to."""
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def remember(known: dict[bytes, _T], digest: bytes, what: _T) -> None:
+    """Add to what is known of some blobs; a great many are forgotten all at once."""
     if len(known) >= _REMEMBERED:
         known.clear()
     known[digest] = what
@@ -233,10 +282,10 @@ def _fill(descriptor: int, views: list[memoryview], *, sync: bool) -> None:
     for view in views:
         rest = view
         while rest:
-            written = os.write(descriptor, rest[:_WRITE_CHUNK])
+            written = os.write(descriptor, rest[:WRITE_CHUNK])
             rest = rest[written:]
             offset += written
-            if sync and offset - begun >= _WRITE_CHUNK:
+            if sync and offset - begun >= WRITE_CHUNK:
                 begin_writeback(descriptor, begun, offset - begun)
                 begun = offset
     if sync:

@@ -1,6 +1,8 @@
 """Blobs in a dictionary: for tests and for values that never leave the process."""
 
+import io
 from collections.abc import Sequence
+from typing import IO
 
 from perdure._blobs.hashing import as_bytes, blake3_of
 from perdure.errors import BlobMissingError
@@ -36,3 +38,43 @@ class MemoryBlobs:
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored."""
         return digest in self._blobs
+
+    def create(self) -> "_MemorySink":
+        """Begin a blob that is written piece by piece."""
+        return _MemorySink(self)
+
+    def open(self, digest: bytes) -> IO[bytes]:
+        """Open the content for reading.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+        """
+        return io.BytesIO(self.get(digest))
+
+    def where(self, digest: bytes) -> str:
+        """Return what stands for a place."""
+        return f"memory:{digest.hex()}"
+
+
+class _MemorySink:
+    def __init__(self, blobs: MemoryBlobs) -> None:
+        self._blobs = blobs
+        self._content = bytearray()
+
+    @property
+    def digest(self) -> bytes:
+        """The digest of what has been written so far."""
+        return blake3_of([memoryview(self._content)])
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Add to the content."""
+        self._content += data
+        return len(data)
+
+    def commit(self) -> tuple[bytes, int]:
+        """Store the blob."""
+        return self._blobs.put([bytes(self._content)]), len(self._content)
+
+    def abort(self) -> None:
+        """Forget what was written."""
+        self._content.clear()

@@ -100,7 +100,11 @@ class Crew:
             bundle = self._bundles[worker.pool.key[0]]
             concurrency = worker.pool.concurrency
             sync = config.durability == "full"
-            session.send(Welcome(bundle, str(config.blobs), config.grace, concurrency, sync))
+            session.send(
+                Welcome(
+                    bundle, str(config.blobs), config.grace, concurrency, sync, config.storage
+                )
+            )  # fmt: skip
         return worker
 
     def connection_lost(self, worker: Worker) -> None:

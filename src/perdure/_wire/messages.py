@@ -213,6 +213,7 @@ class Welcome(Message, tag=30):
         grace: Seconds a cancelled attempt has to end by itself.
         concurrency: Attempts an async worker runs at once, however long they take.
         sync: Whether stored blobs must survive power loss.
+        storage: URL of where blobs live if the folder holds copies only, else "".
     """
 
     bundle: Bundle
@@ -220,6 +221,7 @@ class Welcome(Message, tag=30):
     grace: float
     concurrency: int = 1
     sync: bool = True
+    storage: str = ""
 
 
 class Assign(Message, tag=31):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from perdure._api.future import Future, ThreadFuture
 from perdure._api.task import Task
-from perdure._blobs.local import LocalBlobs
+from perdure._blobs.opening import open_blobs
 from perdure._core.model import Failure, TaskSpec
 from perdure._wire.messages import (
     Absent,
@@ -64,7 +64,8 @@ class Session(ABC):
         self.messages: list[Message] = []
         self.attempts: dict[int, Attempt] = {}
         self._learning: dict[int, Attempt] = {}
-        self.blobs = LocalBlobs(Path(link.welcome.blobs), sync=link.welcome.sync)
+        welcome = link.welcome
+        self.blobs = open_blobs(Path(welcome.blobs), welcome.storage, sync=welcome.sync)
         self.logs = link.logs
         self.surroundings = Surroundings()
         self.patience = Patience()

@@ -122,6 +122,13 @@ def _fsync(config: Config) -> Verdict:
     return "warning", text, 'slow: durability="process" gives up surviving a power loss for speed'
 
 
+def _storage(config: Config) -> Verdict:
+    if not config.storage:
+        return "ok", f"{config.blobs}", ""
+    link.blobs().has(bytes(32))  # whoever may ask for what is not there may ask
+    return "ok", f"{config.storage}, reached", ""
+
+
 def _journal(config: Config) -> Verdict:
     if not config.journal.exists():
         return "ok", "none yet", ""
@@ -149,6 +156,7 @@ _CHECKS: dict[str, Callable[[Config], Verdict]] = {
     "home": _home,
     "disk": _disk,
     "fsync": _fsync,
+    "storage": _storage,
     "journal": _journal,
     "interrupted runs": _leftovers,
 }

@@ -16,12 +16,13 @@ from perdure.config import Config
 from perdure.errors import ActionNotFoundError, RunNotFoundError
 
 if TYPE_CHECKING:
-    from perdure._blobs.local import LocalBlobs
     from perdure._embedded import Runtime
+    from perdure._ports import Blobs
     from perdure._views.model import ActionDetail, ActionSummary, ChildGroup, RunSummary
     from perdure._views.sqlite import SqliteViews
 
 _views: "tuple[Config, SqliteViews] | None" = None
+_blobs: "tuple[Config, Blobs] | None" = None
 
 
 def runtime() -> "Runtime":
@@ -58,12 +59,18 @@ def views() -> "SqliteViews":
     return _views[1]
 
 
-def blobs() -> "LocalBlobs":
+def blobs() -> "Blobs":
     """Return the blobs of this process's home."""
-    from perdure._blobs.local import LocalBlobs
+    global _blobs
+    from perdure._blobs.opening import open_blobs
 
     started = running()
-    return LocalBlobs(config().checked().blobs) if started is None else started.blobs
+    if started is not None:
+        return started.blobs
+    current = config().checked()
+    if _blobs is None or _blobs[0] != current:
+        _blobs = (current, open_blobs(current.blobs, current.storage))
+    return _blobs[1]
 
 
 def find(name: str) -> RunRow | None:

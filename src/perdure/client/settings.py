@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from perdure.client.twofold import Twofold
-from perdure.config import Config, Durability
+from perdure.config import Config, Durability, storage_url
 from perdure.errors import ConfigurationError, NotSupportedError
 
 _REMOTE = "embedded runs need no server: leave it out, or call perdure.init() without arguments"
@@ -26,7 +26,6 @@ _NO_SERVER = frozenset(
         "http_proxy_url",
         "proxy_command",
         "scopes",
-        "storage",
     )
 )
 _NO_EFFECT = frozenset(
@@ -63,6 +62,7 @@ def _init(
     *,
     home: str | os.PathLike[str] | None = None,
     durability: Durability | None = None,
+    storage: str | os.PathLike[str] | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
     **flyte_options: Any,
@@ -73,6 +73,9 @@ def _init(
         home: Folder of the journal, blobs and logs; default ``PERDURE_HOME`` or ``~/.perdure``.
         durability: ``"full"`` (outcomes survive power loss) or ``"process"`` (they survive the
             death of any process); default ``PERDURE_DURABILITY`` or ``"full"``.
+        storage: URL of where large values and files live: a folder, or a bucket with a path,
+            such as ``s3://bucket/path``, ``gs://...``, ``az://...``; default ``PERDURE_STORAGE`` or
+            the folder ``blobs`` of the home. Credentials come from the environment.
         endpoint: Address of a server; not supported yet.
         api_key: Key for a server; not supported yet.
         **flyte_options: What Flyte 2 takes besides. Options of a server are refused; a warning
@@ -94,6 +97,8 @@ def _init(
         changes["PERDURE_HOME"] = str(Path(home).expanduser().absolute())
     if durability is not None:
         changes["PERDURE_DURABILITY"] = durability
+    if storage is not None:
+        changes["PERDURE_STORAGE"] = _storage(storage)
     _apply(changes)
 
 
@@ -149,6 +154,16 @@ def _without_effect(function: str, options: dict[str, Any]) -> str:
     return ", ".join(given)
 
 
+def _storage(where: object) -> str:
+    if not isinstance(where, str | os.PathLike):
+        raise NotSupportedError(
+            f"perdure.init(storage={type(where).__name__}(...)) is not supported",
+            hint='give a URL, such as "s3://bucket/path"; credentials and endpoints are taken from '
+            "the environment variables of the provider, e.g. AWS_ENDPOINT_URL",
+        )
+    return storage_url(os.fspath(where))
+
+
 def _notice(text: str) -> None:
     warnings.warn(text, UserWarning, stacklevel=4)  # to where the user called it, past Twofold
 
@@ -164,9 +179,10 @@ def _apply(changes: dict[str, str]) -> None:
         if running is not None and _places(running.config) != _places(wanted):
             raise ConfigurationError(
                 f"perdure.init came too late: runs of this process already live in "
-                f"{running.config.home} with durability {running.config.durability!r}",
-                hint="call perdure.init(...) before the first run, or set PERDURE_HOME and "
-                "PERDURE_DURABILITY",
+                f"{running.config.home} with durability {running.config.durability!r} and storage "
+                f"{running.config.storage or running.config.blobs}",
+                hint="call perdure.init(...) before the first run, or set PERDURE_HOME, "
+                "PERDURE_DURABILITY and PERDURE_STORAGE",
             )
     except ConfigurationError:
         for name, value in before.items():
@@ -177,5 +193,5 @@ def _apply(changes: dict[str, str]) -> None:
         raise
 
 
-def _places(config: Config) -> tuple[Path, str]:
-    return (config.home, config.durability)
+def _places(config: Config) -> tuple[Path, str, str]:
+    return (config.home, config.durability, config.storage)
