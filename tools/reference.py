@@ -22,6 +22,7 @@ PAGES = {
     "calling": "Calling tasks and waiting",
     "inside": "Inside a task",
     "running": "Starting and finding runs",
+    "files": "Files and folders",
 }
 NAMES = {
     "authoring": """
@@ -33,6 +34,7 @@ NAMES = {
         run with_runcontext resume rerun get_run runs Run init init_from_config init_from_api_key
         init_in_cluster CodeChangedWarning PickledValueWarning
     """,
+    "files": "io",
 }
 GIVEN = {"Context", "Future", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
@@ -67,7 +69,10 @@ def _section(path: str, thing: Any) -> str:
     if isinstance(thing, ModuleType):
         parts = [f"## `{path}`\n", _prose(thing.__doc__)]
         members = ((n, v) for n, v in vars(thing).items() if n in getattr(thing, "__all__", ()))
-        parts += [_member(f"{path}.{name}", value) for name, value in members]
+        for name, value in members:
+            parts.append(_member(f"{path}.{name}", value))
+            if inspect.isclass(value):
+                parts += [_member(f"{name}.{each}", method) for each, method in _methods(value)]
     else:
         parts = [f"## `{path}{_signature(thing)}`\n", _prose(_doc(thing))]
         if inspect.isclass(thing):

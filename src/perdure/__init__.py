@@ -12,6 +12,7 @@ from perdure import _absent
 if TYPE_CHECKING:
     from perdure import durable as durable
     from perdure import errors as errors
+    from perdure import io as io
     from perdure._api.context import Context as Context
     from perdure._api.context import ctx as ctx
     from perdure._api.context import custom_context as custom_context
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "perdure": ("durable", "errors"),
+    "perdure": ("durable", "errors", "io"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),

@@ -15,7 +15,7 @@ _ENVIRONMENT = "tasks see the environment variables of this process; more with e
 _STARTED = "start runs when they are due: python script.py, or perdure run script.py"
 _SERVER = "runs are on this machine: perdure.run(task, ...)"
 _GPU = "give the number of devices: perdure.Resources(gpu=1)"
-_FILES = "pass paths (pathlib.Path) on this machine, bytes, or tables (pandas, polars, pyarrow)"
+_STORAGE = 'say where files live with a URL: perdure.init(storage="s3://bucket/path")'
 _RECORD = "let traces or child tasks record progress: what is recorded survives"
 _OUTSIDE = "call the library from a task"
 
@@ -75,14 +75,13 @@ _MODULES = {
     "extend": _OUTSIDE,
     "extras": "time and sleep are in perdure.durable",
     "git": "runs need no configuration file: perdure.init_from_config()",
-    "io": _FILES,
     "models": "Context and Run are in perdure itself",
     "notify": "send it from a task",
     "prefetch": "fetch it in a task",
     "remote": "use perdure.get_run(name) and perdure.runs()",
     "report": "return the report, or write it to a file",
     "sandbox": _OUTSIDE,
-    "storage": _FILES,
+    "storage": _STORAGE,
     "syncify": "tasks have .aio, runs too",
     "types": "what has no type of its own is pickled",
 }

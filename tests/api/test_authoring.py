@@ -11,11 +11,11 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import workloads as w
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import perdure
-import workloads as w
 from perdure import errors
 from perdure._api.occurrence import SMALL, Occurrences
 from perdure._core.ids import digest
@@ -145,8 +145,8 @@ def test_quantities():
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
         lambda: w.double.override(entrypoint=True),
         lambda: perdure.Image.from_debian_base(),
-        lambda: perdure.io.File,
-        lambda: importlib.import_module("perdure.io"),
+        lambda: perdure.remote.Run,
+        lambda: importlib.import_module("perdure.remote"),
     ],
 )
 def test_an_option_that_is_not_built_is_refused_by_name(make):

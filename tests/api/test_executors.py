@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
+import workloads as w
 
 import perdure
-import workloads as w
 from perdure import errors
 from perdure._wire import messages as m
 

@@ -9,6 +9,7 @@ worker executes one attempt at a time, that attempt is also known to the whole p
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure._core.model import Failure, TaskSpec
@@ -82,6 +83,9 @@ class Scope(Protocol):
 
     def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
         """The calling thread waits inside this block, until children have made it ``done``."""
+
+    def scratch(self) -> Path:
+        """Return a folder for temporary files, removed when the attempt has ended."""
 
     def draw(self) -> int:
         """Return 0, 1, 2, ...: how many derived values this attempt has taken so far."""

@@ -47,6 +47,17 @@ def _first_two(content: list[Any]) -> list[Any]:
     return content[:2]
 
 
+def _file(content: list[Any]) -> list[Any]:
+    """Keep what is in a file, or what its maker says stands for that: a name is only a label."""
+    digest, _, _, _, given = content
+    return [given or digest]
+
+
+def _folder(content: list[Any]) -> list[Any]:
+    _, _, given, entries = content
+    return [given or entries]
+
+
 _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.SET: _unordered,
     f.FROZEN_SET: _unordered,
@@ -56,6 +67,8 @@ _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.MODEL: _first_two,
     f.ARROW: _first_two,  # the content's digest, not its chunks
     f.POLARS: _first_two,
+    f.FILE: _file,
+    f.DIR: _folder,
 }
 
 REORDERED = frozenset({*_RULES, f.ERROR})

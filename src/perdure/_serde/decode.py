@@ -60,11 +60,12 @@ class Reader:
         self.blobs = blobs
         self.private = False
         self.decode: Callable[[bytes | memoryview], Any] = msgspec.msgpack.Decoder(
-            ext_hook=self._node
+            ext_hook=self.node
         ).decode
         self._futures = futures
 
-    def _node(self, code: int, payload: memoryview) -> object:
+    def node(self, code: int, payload: memoryview) -> object:
+        """Return the value of a node."""
         return (DECODERS.get(code) or find_decoder(code))(self, payload)
 
     def decode_private(self, payload: memoryview) -> Any:

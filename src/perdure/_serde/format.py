@@ -81,6 +81,10 @@ SERIES = 93  # [kind, shape, name, index, values, attrs]
 INDEX = 94  # [kind, shape, name, values, frequency]
 
 
+FILE = 100  # [digest, size, name, format, hash]
+DIR = 101  # [name, format, hash, [path, digest, size, ...]]
+
+
 def printable(text: str) -> str:
     """Return a text that is only shown, without the lone surrogates msgpack refuses."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -16,7 +16,7 @@ from perdure._modules import LOADED_MAIN, MAIN, canonical
 from perdure._serde import format as f
 from perdure._serde.classes import load_global, reference, type_name
 from perdure._serde.format import Deferred, Ext
-from perdure._serde.registry import decodes
+from perdure._serde.registry import BY_REFERENCE, decodes
 from perdure._serde.warnings import PickledValueWarning
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(value, Deferred):
             self._writer.needs[value.action_id] = None
             return future, (value.action_id,)
+        if type(value) in BY_REFERENCE:
+            node: Any = self._writer.encode(value)
+            return held, (node.code, node.data)
         if (
             isinstance(value, type | FunctionType)
             and value.__module__ in (MAIN, LOADED_MAIN)
@@ -96,6 +99,8 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module == __name__ and name == "future":
             return self._reader.future
+        if module == __name__ and name == "held":
+            return self._reader.node
         if module in (MAIN, LOADED_MAIN):
             return load_global(canonical(module), name)
         return super().find_class(module, name)
@@ -103,6 +108,11 @@ class _Unpickler(pickle.Unpickler):
 
 def future(action_id: bytes) -> object:
     """Stand in pickles for a future; unpickling puts the action's value in its place."""
+    raise NotImplementedError
+
+
+def held(code: int, payload: bytes) -> object:
+    """Stand in pickles for what is held by reference; unpickling puts the value in its place."""
     raise NotImplementedError
 
 

@@ -151,6 +151,21 @@ def _frame(content: list[Any]) -> _Word:
     return _table([kind, None, *shape, *([None] if len(shape) == 1 else [])])
 
 
+def _file(content: list[Any]) -> _Record:
+    digest, size, name, *_ = content
+    return _Record("File", {"name": name, "size": _Word(_size(size)), "digest": _short(digest)})
+
+
+def _folder(content: list[Any]) -> _Record:
+    name, _, _, entries = content
+    files, total = len(entries) // 3, sum(entries[2::3])
+    return _Record("Dir", {"name": name, "files": files, "size": _Word(_size(total))})
+
+
+def _short(digest: bytes) -> _Word:
+    return _Word(digest.hex()[:12])
+
+
 def _error(content: dict[str, Any]) -> _Word:
     return _Word(f"{content['type']}: {content['message']}")
 
@@ -206,6 +221,8 @@ _RULES: dict[int, Callable[[Any], Any]] = {
     f.FRAME: _frame,
     f.SERIES: _frame,
     f.INDEX: _frame,
+    f.FILE: _file,
+    f.DIR: _folder,
 }
 
 

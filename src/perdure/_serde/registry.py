@@ -26,6 +26,9 @@ ENCODERS: dict[type, EncodeHandler] = {}
 DECODERS: dict[int, DecodeHandler] = {}
 """By node code."""
 
+BY_REFERENCE: set[type] = set()
+"""Types whose values are little more than the names of blobs: they stay that inside pickles."""
+
 RESOLVERS: list[Callable[[type], EncodeHandler | None]] = []
 """Asked in turn about types that are not in the table: families such as enums or dataclasses."""
 
@@ -49,6 +52,8 @@ _NODE_MODULES = {
     f.INDEX: "frames",
     f.POLARS: "polars",
     f.MODEL: "pydantic",
+    f.FILE: "perdure.io._codec",  # what builds upon this package is known by its whole name
+    f.DIR: "perdure.io._codec",
 }
 
 
@@ -96,7 +101,7 @@ def find_decoder(code: int) -> DecodeHandler:
     """Return the handler of a node code."""
     if code not in DECODERS and (module := _NODE_MODULES.get(code)):
         try:
-            importlib.import_module(f"perdure._serde.{module}")
+            importlib.import_module(module if "." in module else f"perdure._serde.{module}")
         except ImportError as error:
             raise SerializationError(
                 f"a value needs the package {error.name}, which cannot be imported here",

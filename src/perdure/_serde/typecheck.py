@@ -187,7 +187,7 @@ def _instance(cls: type, name: str) -> Check:
         reason = f"write {cls.__name__}(...)"
         cls = os.PathLike
     else:
-        reason = ""
+        reason = getattr(cls, "_perdure_advice", "")  # of perdure.io: how to make one of a path
 
     def check(value: object) -> object:
         if isinstance(value, cls):

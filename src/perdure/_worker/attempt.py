@@ -10,6 +10,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,8 @@ class Attempt:
 
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
-        "_session", "_started", "_started_at", "action", "blobs", "calls", "cancelled_for", "depth",
-        "handle", "number", "replay", "run", "runner", "steps", "task",
+        "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
+        "cancelled_for", "depth", "handle", "number", "replay", "run", "runner", "steps", "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -70,6 +71,7 @@ class Attempt:
         self._claimed = self._draws = 0
         self._open = True
         self._patient = False
+        self._scratch: Path | None = None
         self._started = self._started_at = 0.0
         self.run = assign.run
         self.action = assign.id
@@ -121,6 +123,7 @@ class Attempt:
         """
         try:
             encoded = _serde.dumps(task.binder().check_result(result), self.blobs)
+            self._tidy()
         except SerializationError as error:
             error.message = f"the result of {self.task} cannot be stored: {error.message}"
             raise
@@ -134,6 +137,7 @@ class Attempt:
     def failed(self, error: BaseException, task: Task[..., Any] | None) -> Failure:
         """Return what ended the attempt; ``task`` is None if it could not be loaded."""
         drop_own_frames(error)
+        self._tidy()
         if self.cancelled_for:
             return stopped(self.cancelled_for, error)
         if isinstance(error, PerdureError) and not (error.run or error.action):
@@ -141,6 +145,14 @@ class Attempt:
             error.task = error.task or self.task
         retryable = task is not None and task.settings.retries.allows(error)
         return _serde.dump_error(error, self.blobs, retryable=retryable)
+
+    def _tidy(self) -> None:
+        """Remove what was written to the scratch folder."""
+        if self._scratch is not None:
+            import shutil
+
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
 
     def finish(self, outcome: Encoded | Failure, log: tuple[LogSpan, ...]) -> float:
         """Close the books and post how it ended; return the seconds it took. Needs the lock."""
@@ -194,6 +206,14 @@ class Attempt:
         if not self._assign.context:
             return {}
         return _serde.loads(self._assign.context, self.blobs)  # type: ignore[no-any-return]
+
+    def scratch(self) -> Path:
+        """Return a folder for temporary files, removed when the attempt has ended."""
+        if self._scratch is None:
+            import tempfile
+
+            self._scratch = Path(tempfile.mkdtemp(prefix="perdure-"))
+        return self._scratch
 
     def next_id(self, name: str, inputs: bytes) -> bytes:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""

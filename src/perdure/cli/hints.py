@@ -11,12 +11,15 @@ import enum
 import inspect
 import json
 import pathlib
+import sys
 import types
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
+
+from perdure.errors import PerdureError
 
 Parse = Callable[[str], object]
 
@@ -47,6 +50,8 @@ def reader(hint: object) -> Reader:
         return Reader("VALUE", _anything)
     if isinstance(hint, type) and issubclass(hint, pathlib.PurePath):
         return Reader("PATH", hint)
+    if by_path := _by_path(hint):
+        return by_path
     for plain, simple in _SIMPLE.items():
         if hint is plain:
             return simple
@@ -83,6 +88,24 @@ def _union(members: tuple[object, ...]) -> Reader:
         raise ValueError("; ".join(dict.fromkeys(problems)))
 
     return Reader(shown, parse)
+
+
+def _by_path(hint: Any) -> Reader | None:
+    """Return how a file or a folder is given: by a path or URL, copied into storage right away."""
+    io = sys.modules.get("perdure.io")  # whoever has such a hint has imported it
+    cls = get_origin(hint) or hint
+    if io is None or not isinstance(cls, type) or not issubclass(cls, io.File | io.Dir):
+        return None
+
+    def parse(text: str) -> object:
+        try:
+            made = cls(text)
+            _ = made.size  # it has to be there, and to be what it is said to be
+        except PerdureError as problem:
+            raise ValueError(problem.message) from None
+        return made
+
+    return Reader("FILE" if issubclass(cls, io.File) else "FOLDER", parse)
 
 
 def _choice(choices: dict[str, object]) -> Reader:
@@ -178,7 +201,9 @@ def _refuse_unknown(given: object, made: object, path: str) -> None:
 
 
 def _build(cls: type, value: object) -> object:
-    """Build what msgspec does not know from plain data: pydantic models."""
+    """Build what msgspec does not know from plain data: files, folders, pydantic models."""
+    if isinstance(value, str) and (by_path := _by_path(cls)):
+        return by_path.parse(value)
     validate = getattr(cls, "model_validate", None)
     if validate is None:
         raise TypeError(f"{cls.__qualname__}: pass it from Python, with perdure.run")
