@@ -32,7 +32,7 @@ NAMES = {
     "inside": "ctx Context custom_context get_custom_context durable logger",
     "running": """
         run with_runcontext resume rerun get_run runs Run init init_from_config init_from_api_key
-        init_in_cluster CodeChangedWarning PickledValueWarning
+        init_in_cluster CodeChangedWarning EnvironmentChangedWarning PickledValueWarning
     """,
     "files": "io",
 }

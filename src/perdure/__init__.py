@@ -34,9 +34,10 @@ if TYPE_CHECKING:
     from perdure._api.waiting import wait as wait
     from perdure._serde import PickledValueWarning as PickledValueWarning
     from perdure.client.attaching import CodeChangedWarning as CodeChangedWarning
+    from perdure.client.attaching import EnvironmentChangedWarning as EnvironmentChangedWarning
     from perdure.client.handle import Run as Run
+    from perdure.client.rerunning import rerun as rerun
     from perdure.client.running import get_run as get_run
-    from perdure.client.running import rerun as rerun
     from perdure.client.running import resume as resume
     from perdure.client.running import run as run
     from perdure.client.running import runs as runs
@@ -61,9 +62,10 @@ _HOMES = {
     "perdure._api.trace": ("trace",),
     "perdure._api.waiting": ("as_completed", "gather", "wait"),
     "perdure._serde": ("PickledValueWarning",),
-    "perdure.client.attaching": ("CodeChangedWarning",),
+    "perdure.client.attaching": ("CodeChangedWarning", "EnvironmentChangedWarning"),
     "perdure.client.handle": ("Run",),
-    "perdure.client.running": ("get_run", "rerun", "resume", "run", "runs", "with_runcontext"),
+    "perdure.client.rerunning": ("rerun",),
+    "perdure.client.running": ("get_run", "resume", "run", "runs", "with_runcontext"),
     "perdure.client.settings": (
         "init",
         "init_from_api_key",

@@ -14,6 +14,9 @@ LOADED_MAIN = "__perdure_main__"
 
 MAIN = "__main__"
 
+RECORDED: set[str] = set()
+"""Files of which this process uses the recorded text instead of what is on disk now."""
+
 
 def main_module() -> ModuleType | None:
     """Return the user's main module: the loaded one if there is one, else ``__main__``."""

@@ -9,7 +9,8 @@ import pytest
 
 from perdure.client import link
 from perdure.client.attaching import CodeChangedWarning
-from perdure.client.running import get_run, rerun, resume, run, runs, with_runcontext
+from perdure.client.rerunning import rerun
+from perdure.client.running import get_run, resume, run, runs, with_runcontext
 from perdure.errors import (
     ConfigurationError,
     ReplayDivergedError,
@@ -151,10 +152,12 @@ def test_recorded_results_of_changed_code_are_not_handed_out_without_a_word(jobs
     with pytest.raises(ReplayDivergedError, match="add"):
         with_runcontext(name="r", strict=True).run(jobs.add, 1, b=2)
     with pytest.warns(CodeChangedWarning, match="taken over all the same; name tasks in force"):
-        rerun("r").result(20)
+        rerun("r", code="current").result(20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert rerun("r", recover=False).result(20) == 103
+        assert rerun("r", recover=False, code="current").result(20) == 103
+    with pytest.warns(CodeChangedWarning, match="The recorded code runs; to run what is there now"):
+        assert rerun("r", recover=False).result(20) == 3
 
 
 def test_unchanged_code_does_not_warn(stopped, tmp_path):

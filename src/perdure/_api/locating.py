@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.model import Loader
-from perdure._modules import LOADED_MAIN, MAIN, canonical, find_module, main_module
+from perdure._modules import LOADED_MAIN, MAIN, RECORDED, canonical, find_module, main_module
 from perdure.errors import TaskLoadError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _is_main(module: ModuleType) -> bool:
 def _main_has_file() -> bool:
     """Whether there is a main script that another process can read."""
     path = getattr(main_module(), "__file__", None)
-    return path is not None and Path(path).is_file()
+    return path is not None and (path in RECORDED or Path(path).is_file())
 
 
 @functools.lru_cache(maxsize=256)
@@ -77,6 +77,8 @@ def _importable(module: ModuleType) -> bool:
     there that no import statement could find.
     """
     spec = getattr(module, "__spec__", None)
+    if spec is not None and spec.origin in RECORDED:
+        return True
     path, parent = None, ""
     for part in canonical(module.__name__).split("."):
         parent = f"{parent}.{part}" if parent else part

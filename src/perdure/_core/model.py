@@ -164,6 +164,11 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
         argv: Its arguments.
         files: Project sources that were loaded when the run started.
         python: Version and implementation, e.g. ``cpython-3.11.7``.
+        environment: Blob that lists the installed packages, b"" if that is not known.
+        repository: Folder of the git working tree the code is in, "" if it is in none.
+        commit: Commit that was checked out there.
+        branch: Branch that was checked out, "" if none was.
+        pinned: Workers load the recorded text of the files, whatever is on disk now.
     """
 
     main: str = ""
@@ -173,6 +178,11 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
     argv: tuple[str, ...] = ()
     files: tuple[SourceFile, ...] = ()
     python: str = ""
+    environment: bytes = b""
+    repository: str = ""
+    commit: str = ""
+    branch: str = ""
+    pinned: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):

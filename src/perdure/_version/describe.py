@@ -10,11 +10,13 @@ import enum
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial, partialmethod
 from types import FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
 
+from perdure._blobs.hashing import blake3_of
+from perdure._blobs.memory import MemoryBlobs
 from perdure._serde import dumps
 from perdure._serde.registry import find_encoder
 from perdure._version.project import (
@@ -313,16 +315,8 @@ def _encoded(value: object) -> bytes | None:
         return None
 
 
-class _Nowhere:
+class _Nowhere(MemoryBlobs):
     """Blobs that are not kept: only their digests are wanted."""
 
-    def put(self, parts: Iterable[bytes | memoryview]) -> bytes:
-        from perdure._blobs.hashing import blake3_of
-
-        return blake3_of(list(parts))
-
-    def get(self, digest: bytes, *, private: bool = False) -> memoryview:
-        raise NotImplementedError
-
-    def has(self, digest: bytes) -> bool:
-        return True
+    def put(self, parts: Sequence[bytes | memoryview]) -> bytes:
+        return blake3_of(parts)

@@ -157,6 +157,33 @@ class ActionDetail(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[EventView, ...]
 
 
+class ActionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What an action was asked and what came out, to be compared with others.
+
+    Attributes:
+        seq: Place in the run.
+        parent: ``seq`` of the parent, 0 for the root.
+        id: Identity, 16 bytes.
+        task: Task or step name.
+        phase: As recorded.
+        inputs: Encoded inputs.
+        value: Encoded value, None if there is none.
+        failure: Why it failed, None if it did not.
+        created: Wall-clock seconds; ``ended`` likewise, None when not reached.
+    """
+
+    seq: int
+    parent: int
+    id: bytes
+    task: str
+    phase: Phase
+    inputs: bytes
+    value: bytes | None
+    failure: Failure | None
+    created: float
+    ended: float | None
+
+
 class FailedAction(msgspec.Struct, frozen=True, kw_only=True):
     """An action that failed, and why, with the remote traceback."""
 

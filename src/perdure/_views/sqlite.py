@@ -21,6 +21,7 @@ from perdure._journal.tallies import BLOCK
 from perdure._views.connections import ReadConnections
 from perdure._views.model import (
     ActionDetail,
+    ActionRecord,
     ActionSummary,
     AttemptView,
     ChildGroup,
@@ -265,6 +266,22 @@ class SqliteViews:
             events=tuple(self._events("run = ? AND seq = ?", run, seq)),
         )
 
+    def records(self, run: int) -> Iterator[ActionRecord]:
+        """Yield what every action of the run was asked and what came out, by ``seq``."""
+        after = 0
+        while True:
+            page = self._db.rows(
+                "SELECT a.seq, a.parent, a.id, t.name, a.phase, a.inputs, a.value, a.failure, "
+                f"a.created, a.ended {_ACTIONS} AND a.seq > ? ORDER BY a.seq LIMIT ?",
+                run,
+                after,
+                PAGE,
+            )
+            yield from map(_record, page)
+            if len(page) < PAGE:
+                return
+            after = page[-1][0]
+
     def attempts(self, run: int, seq: int) -> list[AttemptView]:
         """Return the attempts that did not end the action, by number."""
         found = self._db.rows(
@@ -398,6 +415,22 @@ def _summary(columns: tuple[Any, ...]) -> ActionSummary:
         group=group,
         wake_at=wake_at,
         error=error or "",
+    )
+
+
+def _record(columns: tuple[Any, ...]) -> ActionRecord:
+    seq, parent, id_, task, phase, inputs, value, failure, created, ended = columns
+    return ActionRecord(
+        seq=seq,
+        parent=parent,
+        id=id_,
+        task=task,
+        phase=PHASES[phase],
+        inputs=inputs,
+        value=value,
+        failure=None if failure is None else decode_failure(failure),
+        created=created,
+        ended=ended,
     )
 
 

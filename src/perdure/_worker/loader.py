@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 from perdure._api.task import Task
 from perdure._core.model import Bundle, Loader
 from perdure._modules import LOADED_MAIN, MAIN, main_module
+from perdure._worker import recorded
 from perdure.errors import ConfigurationError, TaskLoadError
 
 _OWN = str(Path(__file__).parent.parent)
@@ -109,7 +110,8 @@ class _Main(ModuleType):
         pristine = dict(self.__dict__)
         path = str(self.__file__)
         loader = SourceFileLoader(LOADED_MAIN, path)
-        code = loader.source_to_code(loader.get_data(path), path)
+        text = recorded.text_of(path)
+        code = loader.source_to_code(loader.get_data(path) if text is None else text, path)
         # From here on an ordinary module, also for code that looks at it while it is executed.
         self.__class__ = ModuleType  # type: ignore[assignment]
         try:

@@ -30,6 +30,7 @@ from perdure._wire.messages import (
     Stop,
     ToWorker,
 )
+from perdure._worker import recorded
 from perdure._worker.attempt import Attempt
 from perdure._worker.loader import load_task
 from perdure._worker.patience import Patience
@@ -72,6 +73,8 @@ class Session(ABC):
         self._sock: socket.socket = link.sock
         self._reader = link.reader
         self._bundle = link.welcome.bundle
+        if self._bundle.pinned:
+            recorded.install(self._bundle, self.blobs)
         self._numbers: dict[TaskSpec, int] = {}
         self._specs: dict[int, TaskSpec] = {}
         self._tasks: dict[int, Task[..., Any]] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perdure.cli import exits
-from perdure.client.attaching import CodeChangedWarning
+from perdure.client.attaching import CodeChangedWarning, EnvironmentChangedWarning
 from perdure.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -55,6 +55,13 @@ def resume(ctx: click.Context, name: str, strict: bool, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--recover/--no-recover", default=True, help="Take over results of the old run.")
 @click.option("--force", multiple=True, metavar="TASK", help="Run the actions of TASK again.")
+@click.option(
+    "--code",
+    type=click.Choice(["recorded", "current"]),
+    default="recorded",
+    show_default=True,
+    help="Run the code of the old run, or what is on disk now.",
+)
 @exits.json_option
 @click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="[--PARAM VALUE]...")
 @click.pass_context
@@ -63,20 +70,20 @@ def rerun(
     name: str,
     recover: bool,
     force: tuple[str, ...],
+    code: str,
     as_json: bool,
     rest: tuple[str, ...],
 ) -> None:
-    """Start a new run of the same task, with its inputs or some of them replaced."""
-    from perdure.client import running
+    """Start a new run of the same task: its inputs, or some of them replaced, and its code."""
+    from perdure.client import rerunning
 
-    values = _new_inputs(ctx, name, list(rest)) if rest else {}
-    ctx.exit(
-        to_the_end(
+    with _new_inputs(ctx, name, code, list(rest)) as values:
+        ended = to_the_end(
             name,
-            lambda: running.rerun(name, recover=recover, force=force, **values),
+            lambda: rerunning.rerun(name, recover=recover, force=force, code=code, **values),
             as_json=as_json,
         )
-    )
+    ctx.exit(ended)
 
 
 @click.command()
@@ -110,16 +117,25 @@ def watch(ctx: click.Context, name: str, as_json: bool) -> None:
     ctx.exit(report.conclude(progress.follow(name, show=not as_json), as_json=as_json))
 
 
-def _new_inputs(ctx: click.Context, name: str, rest: list[str]) -> dict[str, Any]:
-    from perdure._worker.loader import load_task
+@contextmanager
+def _new_inputs(
+    ctx: click.Context, name: str, code: str, rest: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Give the inputs on the command line, made of the classes of that code."""
+    if not rest:
+        yield {}
+        return
     from perdure.cli import params
-    from perdure.client import link
+    from perdure.client import link, rerunning
 
     row = link.get(name)
-    own = params.options(load_task(row.spec.loader, row.bundle).function, optional=True)
-    command = click.Command("rerun", params=list(own))
-    with command.make_context(f"perdure rerun {name}", rest, parent=ctx.parent) as inner:
-        return params.given(inner, own)
+    bundle = rerunning.recorded_bundle(row) if code == "recorded" else row.bundle
+    with rerunning.root_task(row, bundle) as task:
+        own = params.options(task.function, optional=True)
+        command = click.Command("rerun", params=list(own))
+        with command.make_context(f"perdure rerun {name}", rest, parent=ctx.parent) as inner:
+            values = params.given(inner, own)
+        yield values
 
 
 def _finish() -> None:
@@ -164,6 +180,7 @@ def _warnings_in_words() -> Iterator[None]:
         click.echo(click.style("warning: ", fg="yellow", bold=True) + str(message), err=True)
 
     with warnings.catch_warnings():
-        warnings.simplefilter("always", CodeChangedWarning)
+        for kind in (CodeChangedWarning, EnvironmentChangedWarning):
+            warnings.simplefilter("always", kind)
         warnings.showwarning = tell
         yield

@@ -11,10 +11,11 @@ from perdure.cli import exits
 _VERBS = {
     "run": ("perdure.cli.run:run", "Run a task of a file or module."),
     "resume": ("perdure.cli.drive:resume", "Go on with a run that was interrupted or failed."),
-    "rerun": ("perdure.cli.drive:rerun", "Start a new run of the same task, reusing results."),
+    "rerun": ("perdure.cli.drive:rerun", "Start a new run of the same task, with its code."),
     "abort": ("perdure.cli.drive:abort", "Stop a run, or one of its actions, for good."),
     "ls": ("perdure.cli.ls:ls", "List runs, newest first."),
     "show": ("perdure.cli.show:show", "Show a run as a tree, or one action in full."),
+    "diff": ("perdure.cli.diff:diff", "Compare two runs."),
     "logs": ("perdure.cli.logs:logs", "Print what the actions of a run wrote."),
     "watch": ("perdure.cli.drive:watch", "Follow a run that another process drives."),
     "doctor": ("perdure.cli.doctor:doctor", "Check this machine and the journal."),

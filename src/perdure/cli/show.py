@@ -5,11 +5,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.cli import exits, progress, render, report, tree
 from perdure.client import link
+from perdure.client.provenance import provenance
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,20 +20,22 @@ if TYPE_CHECKING:
 
 _LOG_TAIL = 20
 _NOTICES = 20
+_COMMIT = 12
 
 
 @click.command()
 @click.argument("name")
 @click.argument("action", required=False)
+@click.option("--packages", is_flag=True, help="List the packages that were installed.")
 @exits.json_option
-def show(name: str, action: str | None, as_json: bool) -> None:
+def show(name: str, action: str | None, packages: bool, as_json: bool) -> None:
     """Show a run as a tree, or one action in full.
 
     ACTION is a number that the tree shows, such as 12, or the beginning of an id.
     """
     row = link.get(name)
     if action is None:
-        data = _run_json(row) if as_json else _run_words(row)
+        data = _run_json(row) if as_json else _run_words(row, packages=packages)
     else:
         found = link.action(row, action)
         data = _action_json(row, found) if as_json else _action_words(row, found)
@@ -50,11 +54,17 @@ def _run_json(row: RunRow) -> dict[str, Any]:
             for task, phases in counts.items()
         },
         "tree": None if root is None else tree.as_dict(root),
+        "code": _code_json(row),
         "events": [_event(each) for each in link.views().events(row.key)],
     }
 
 
-def _run_words(row: RunRow) -> "list[RenderableType]":
+def _code_json(row: RunRow) -> dict[str, Any]:
+    found = msgspec.structs.asdict(provenance(row))
+    return found | {"files": [file.path for file in row.bundle.files]}
+
+
+def _run_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
     from rich.text import Text
 
     head = render.glyph(row.phase).append(f" {row.name}", style="bold")
@@ -68,6 +78,7 @@ def _run_words(row: RunRow) -> "list[RenderableType]":
         report.labelled("inputs", report.preview(row.inputs)),
     ]
     lines += report.outcome_lines(row.outcome)
+    lines += _code_words(row, packages=packages)
     if row.parent:
         lines.append(report.labelled("rerun of", row.parent))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
@@ -76,6 +87,24 @@ def _run_words(row: RunRow) -> "list[RenderableType]":
     root = tree.grow(row)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
+    return lines
+
+
+def _code_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
+    found, lines = provenance(row), []
+    if found.commit:
+        branch = f" on {found.branch}" if found.branch else ""
+        lines.append(report.labelled("commit", found.commit[:_COMMIT] + branch))
+        if found.uncommitted:
+            lines.append(report.labelled("uncommitted", ", ".join(found.uncommitted)))
+        if found.uncommitted is None:
+            lines.append(report.labelled("uncommitted", "git cannot tell any more"))
+    if found.packages is not None:
+        installed = f"{found.python}, {len(found.packages)} packages"
+        lines.append(report.labelled("environment", installed))
+        if packages:
+            each = (f"{name} {version}" for name, version in found.packages.items())
+            lines.append(report.labelled("packages", "\n".join(each)))
     return lines
 
 

@@ -3,9 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-import msgspec
-
-from perdure._core.model import Bundle, Phase, SourceFile
+from perdure._core.model import Phase
 from perdure._ports import RunRow
 from perdure.client import link
 from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
@@ -13,6 +11,10 @@ from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
 
 class CodeChangedWarning(UserWarning):
     """The code of a run has changed, and what it recorded with the old code is used."""
+
+
+class EnvironmentChangedWarning(UserWarning):
+    """A run is reproduced with other packages, or another Python, than it had."""
 
 
 def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
@@ -51,9 +53,10 @@ def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
     again = retry_failed and known.phase in (Phase.FAILED, Phase.ABORTED)
     if not (stopped or again):
         return
-    _mind_the_code(
-        known, strict, "Finished actions keep their results; others run with the new code"
-    )
+    if not known.bundle.pinned:
+        _mind_the_code(
+            known, strict, "Finished actions keep their results; others run with the new code"
+        )
     try:
         link.runtime().drive(known.name, retry_failed=retry_failed, strict=strict)
     except RunInUseError:
@@ -69,17 +72,9 @@ def take_over(known: RunRow) -> None:
     )
 
 
-def current_bundle(known: RunRow) -> Bundle:
-    """Return the bundle of a run with the text its files have now."""
-    from pathlib import Path
-
-    blobs = link.blobs()
-    files = []
-    for source in known.bundle.files:
-        path = Path(source.path)
-        digest = blobs.put([path.read_bytes()]) if path.is_file() else source.blob
-        files.append(SourceFile(path=source.path, blob=digest))
-    return msgspec.structs.replace(known.bundle, files=tuple(files))
+def go_back(known: RunRow) -> None:
+    """Warn if a new run uses the recorded code of ``known``, and there is other code by now."""
+    _mind_the_code(known, False, "The recorded code runs; to run what is there now: code='current'")
 
 
 def _same(known: RunRow, asked: RunRow) -> None:

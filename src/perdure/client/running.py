@@ -1,13 +1,11 @@
-"""Starting runs: ``run``, ``with_runcontext``, ``resume``, ``rerun``; and finding them again."""
+"""Starting runs: ``run``, ``with_runcontext``, ``resume``; and finding them again."""
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from itertools import islice
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from perdure._core.model import Bundle, Phase
 from perdure._modules import LOADED_MAIN, MAIN
@@ -114,59 +112,9 @@ def _resume(name: str, *, strict: bool = False) -> Run:
         RunNotFoundError: There is no such run.
         ReplayDivergedError: The code has changed, and ``strict`` is set.
     """
-    _refuse_inside_action("resume")
+    refuse_inside_action("resume")
     attaching.go_on(link.get(name), retry_failed=True, strict=strict)
     return Run(name)
-
-
-def _rerun(
-    name: str, /, *, recover: bool = True, force: Iterable[str] = (), **new_inputs: Any
-) -> Run:
-    """Start a new run of the same task, with the recorded inputs or some of them replaced.
-
-    Args:
-        name: Name of the earlier run.
-        recover: Take over the results of the actions that succeeded in it.
-        force: Names of tasks whose actions run again all the same.
-        **new_inputs: Inputs that replace recorded ones.
-
-    Raises:
-        RunNotFoundError: There is no such run.
-        TypeCheckError: A new input does not fit its type hint.
-    """
-    _refuse_inside_action("rerun")
-    old = link.get(name)
-    force = list(force)
-    if recover and not force:  # who forces has made up their mind
-        attaching.take_over(old)
-    spec, bundle = old.spec, attaching.current_bundle(old)
-    inputs, digest, blobs = old.inputs, old.inputs_digest, old.blobs
-    if new_inputs:
-        from perdure import _serde
-        from perdure._worker.loader import load_task
-
-        task = load_task(old.spec.loader, old.bundle)
-        recorded = _serde.loads(old.inputs, link.blobs())
-        positional, keyword = task.binder().arguments({**recorded, **new_inputs})
-        bound = task.bind(tuple(positional), dict(keyword))
-        encoded = _serde.dumps(bound, link.blobs())
-        inputs, digest, blobs = encoded.data, encoded.digest, encoded.blobs
-    options: dict[str, Any] = msgspec.msgpack.decode(old.options) if old.options else {}
-    options |= {"recover_from": old.name if recover else "", "force": force}
-    row = RunRow(
-        name=new_name(spec.name),
-        spec=spec,
-        inputs=inputs,
-        inputs_digest=digest,
-        blobs=blobs,
-        bundle=bundle,
-        context=old.context,
-        options=msgspec.msgpack.encode({key: value for key, value in options.items() if value}),
-        created=time.time(),
-        parent=old.name,
-    )
-    link.runtime().submit(row)
-    return Run(row.name)
 
 
 def get_run(name: str) -> Run:
@@ -206,10 +154,11 @@ def checked_phase(phase: str) -> Phase:
 def _start(
     task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
 ) -> Run:
-    from perdure import _bundle, _serde
+    from perdure import _serde
     from perdure._api.task import Task
+    from perdure._version.snapshot import snapshot
 
-    _refuse_inside_action("run")
+    refuse_inside_action("run")
     if not isinstance(task, Task):
         raise ConfigurationError(
             f"perdure.run takes a task, not {task!r}",
@@ -238,7 +187,7 @@ def _start(
     )
     known = link.find(row.name) if context.name else None
     if known is None:
-        row.bundle = _bundle.capture(blobs)
+        row.bundle = snapshot(blobs)
         try:
             link.runtime().submit(row)
         except RunConflictError:  # another process was faster with the same name
@@ -248,7 +197,12 @@ def _start(
     return Run(row.name)
 
 
-def _refuse_inside_action(verb: str) -> None:
+def refuse_inside_action(verb: str) -> None:
+    """Refuse to start a run inside an action, or while a file is loaded.
+
+    Raises:
+        ConfigurationError: This is such a place.
+    """
     from perdure._api.scope import current
 
     inside = current() is not None
@@ -281,4 +235,3 @@ def _file_being_loaded(*, imports: bool) -> str:
 
 run = Twofold(_run)
 resume = Twofold(_resume)
-rerun = Twofold(_rerun)
