@@ -12,7 +12,7 @@ import pytest
 
 from perdure._blobs import local
 from perdure._blobs.local import LocalBlobs
-from perdure.errors import StorageError
+from perdure.errors import BlobCorruptError, StorageError
 
 
 def test_a_blob_is_a_read_only_file_named_after_its_content(tmp_path: Path) -> None:
@@ -149,6 +149,34 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error_with_its_path(tmp_path:
     with pytest.raises(StorageError, match="cannot be written") as caught:
         LocalBlobs(tmp_path / "file" / "blobs").put([b"content"])
     assert str(tmp_path / "file") in caught.value.message
+
+
+@pytest.mark.parametrize("put", ["whole", "in pieces"])
+def test_a_large_blob_is_looked_at_only_if_somebody_wrote_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, put: str
+) -> None:
+    monkeypatch.setattr(local, "_VERIFIED_BYTES", 3)
+    hashed = []
+    take = local.blake3_of
+    monkeypatch.setattr(local, "blake3_of", lambda views: (hashed.append(1), take(views))[1])
+    blobs = LocalBlobs(tmp_path)
+    if put == "whole":
+        digest = blobs.put([b"content"])
+    else:
+        sink = blobs.create()
+        sink.write(b"content")
+        digest, _ = sink.commit()
+    hashed.clear()
+    assert LocalBlobs(tmp_path).get(digest) == b"content"
+    assert hashed == []
+    path = blobs.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"contend")
+    for reader in (blobs, LocalBlobs(tmp_path)):
+        with pytest.raises(BlobCorruptError, match="damaged"):
+            reader.get(digest)
+    path.write_bytes(b"content")  # such as a copy from elsewhere
+    assert LocalBlobs(tmp_path).get(digest) == b"content"
 
 
 def test_a_crash_while_writing_leaves_no_blob_under_its_name(

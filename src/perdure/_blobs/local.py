@@ -2,7 +2,9 @@
 
 The file of digest ``abcdef...`` is ``ab/cdef...``. A blob is written to a temporary file in its
 final folder, synced, then renamed: a crash leaves either nothing or the whole blob under its name,
-and two writers of the same content replace each other's identical file. Content goes straight from
+and two writers of the same content replace each other's identical file. Its time of modification is
+then set to the same moment for all: a file that somebody has written to since is known by having
+another, and is read as a whole before it is used, however large it is. Content goes straight from
 the caller's buffer to the file, and readers map the file, so that all processes of a machine share
 one copy in the page cache and none has one of its own.
 """
@@ -24,6 +26,7 @@ from perdure.errors import BlobCorruptError, BlobMissingError, StorageError
 _ANEW = "make its value again: perdure rerun RUN --no-recover"
 _REMEMBERED = 10_000  # blobs of which a process knows that they are whole, or on disk
 _VERIFIED_BYTES = 64 << 20  # takes 10 ms; reading a larger blob in place takes none
+_SEALED = 315_532_800 * 10**9  # the first moment of 1980, in nanoseconds
 _STALE_SECONDS = 24 * 3600
 
 _T = TypeVar("_T")
@@ -77,12 +80,16 @@ class LocalBlobs:
     def adopt(self, digest: bytes, descriptor: int, temporary: str) -> None:
         """Give an open file its name, durably: it has just been written, and hashed."""
         path = self.path(digest)
+        known = digest in (self._synced if self._sync else self._verified)
+        if known and _is_stored(str(path), os.fstat(descriptor).st_size):
+            return  # by this process: many files of a folder may be the same
         if not path.parent.is_dir():
             self._make(path.parent)
         if self._sync:
             os.fsync(descriptor)
-        remember(self._verified, digest, _state(os.fstat(descriptor)))
         os.rename(temporary, path)  # noqa: PTH104 - as below
+        _seal(descriptor)
+        remember(self._verified, digest, _state(os.fstat(descriptor)))
         if self._sync:
             _sync_folder(str(path.parent))
             remember(self._synced, digest, None)
@@ -98,7 +105,7 @@ class LocalBlobs:
         Raises:
             BlobMissingError: There is no such blob.
             BlobCorruptError: Its bytes are not those that were stored. Looked at when this process
-                first reads a blob, unless it is so large that this would take long.
+                first reads a blob, unless that would take long and nobody has written to it.
             StorageError: It exists but cannot be read.
         """
         path = self._path(digest)
@@ -116,7 +123,7 @@ class LocalBlobs:
                 if error.errno == errno.EMFILE
                 else f"check the permissions of {self._folder}",
             ) from error
-        if len(view) <= _VERIFIED_BYTES:
+        if len(view) <= _VERIFIED_BYTES or status.st_mtime_ns != _SEALED:
             self._verify(digest, view, status)
         return view
 
@@ -187,15 +194,15 @@ class LocalBlobs:
         temporary = f"{folder}/{TEMPORARY}{os.getpid()}-{os.urandom(8).hex()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
         try:
-            try:
-                _fill(descriptor, views, sync=self._sync)
-            finally:
-                os.close(descriptor)
+            _fill(descriptor, views, sync=self._sync)
             os.rename(temporary, path)  # noqa: PTH104 - as above
+            _seal(descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - as above
             raise
+        finally:
+            os.close(descriptor)
         if self._sync:
             _sync_folder(folder)
 
@@ -290,6 +297,11 @@ def _fill(descriptor: int, views: list[memoryview], *, sync: bool) -> None:
                 begun = offset
     if sync:
         os.fsync(descriptor)
+
+
+def _seal(descriptor: int) -> None:
+    """Mark a file as written, for good. Without the mark, it is only looked at once more."""
+    os.utime(descriptor, ns=(_SEALED, _SEALED))
 
 
 def _sync_stored(path: str) -> None:
