@@ -115,6 +115,16 @@ def test_a_failed_run_is_resumed_and_rerun(cli, pipeline):
     assert "No such option" in done.stderr
 
 
+def test_doctor_tells_whether_storage_can_be_reached(cli, monkeypatch, bucket, faults):
+    monkeypatch.setenv("PERDURE_STORAGE", f"{bucket}/path")
+    found = {each["check"]: each for each in cli.json("doctor")["checks"]}
+    assert found["storage"]["text"] == f"{bucket}/path, reached"
+    faults.always = {"HEAD": "403"}
+    found = {each["check"]: each for each in cli.json("doctor", code=1)["checks"]}
+    assert found["storage"]["state"] == "error"
+    assert "AWS_ACCESS_KEY_ID" in found["storage"]["hint"]
+
+
 def test_doctor_finds_an_empty_home_healthy_and_a_file_in_its_place_not(cli, home, monkeypatch):
     assert cli.json("doctor")["ok"] is True
     home.parent.joinpath("file").write_text("")

@@ -19,6 +19,7 @@ TREE = {"a.txt": b"a", "b.csv": b"b", "sub/c.txt": b"c", "sub/deep/d.txt": b"a"}
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PERDURE_DURABILITY", "process")
 
 
 def grow(folder: Path, tree: dict[str, bytes]) -> Path:

@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import os
 import pickle
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from storage.server import Bucket
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PERDURE_DURABILITY", "process")
     return tmp_path / "home"
 
 
@@ -338,3 +341,27 @@ def test_a_large_file_is_looked_at_as_a_whole_before_it_is_read(
     path.write_bytes(b"x" * 999 + b"y")
     with pytest.raises(BlobCorruptError):
         read(file)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is told in KiB")
+def test_content_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as large:
+        large.truncate(100 << 20)
+    code = f"""
+import resource
+from perdure.io import File
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+file = File.from_local_sync({str(tmp_path / "large")!r})
+new = File.new()
+with new.open_sync("wb") as target, open({str(tmp_path / "large")!r}, "rb") as source:
+    while piece := source.read(1 << 20):
+        target.write(piece)
+assert new == file
+new.path and __import__("os").unlink(new.path)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) >> 10)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"PERDURE_DURABILITY": "process"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert int(done.stdout) < 40

@@ -25,6 +25,7 @@ from perdure.io import Dir, File
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PERDURE_DURABILITY", "process")
     return tmp_path / "home"
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from perdure._blobs import remote
 from perdure._blobs.local import LocalBlobs
 from perdure._blobs.opening import open_blobs
 from perdure._blobs.remote import RemoteBlobs
+from perdure._storage.location import locate
+from perdure._storage.objects import Objects
 from perdure.errors import BlobCorruptError, BlobMissingError, StorageUnavailableError
 from storage.server import Bucket, Faults
 
@@ -153,23 +156,16 @@ def test_a_missing_object_is_named_with_the_setting(bucket: Bucket, tmp_path: Pa
 
 
 def test_an_upload_that_fails_is_an_error_and_is_made_up_for_later(
-    bucket: Bucket, faults: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bucket: Bucket, faults: Faults, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("perdure._storage.objects._PATIENCE", 0)
-    blobs = opened(bucket, tmp_path)
-    blobs._store = type(blobs._store)("s3", bucket.name, patience=_moment())
+    store = Objects("s3", bucket.name, patience=timedelta(milliseconds=200))
+    blobs = RemoteBlobs(store, locate(bucket), tmp_path)
     faults.always = {"PUT": "500"}
     with pytest.raises(StorageUnavailableError):
         blobs.put([b"content"])
     assert not blobs.has(blake3(b"content").digest())
     faults.always = {}
     assert blobs.has(blobs.put([b"content"]))
-
-
-def _moment():  # type: ignore[no-untyped-def]
-    from datetime import timedelta
-
-    return timedelta(milliseconds=200)
 
 
 def test_readers_of_one_blob_fetch_it_once(bucket: Bucket, faults: Faults, tmp_path: Path) -> None:
@@ -240,15 +236,22 @@ def whole(bucket: Bucket, folder: Path) -> bool:
     return all(blake3(content).hexdigest() == name for name, content in named)
 
 
-@pytest.mark.parametrize("repeats", [100, 60_000], ids=["single", "multipart"])
-@pytest.mark.parametrize("moment", ["hold before", "hold after"])
-@pytest.mark.parametrize("request_number", [0, 1])
+@pytest.mark.parametrize(
+    ("repeats", "method", "earlier", "moment"),
+    [
+        (100, "PUT", 0, "hold before"),
+        (100, "PUT", 0, "hold after"),
+        (60_000, "PUT", 0, "hold before"),  # the first part
+        (60_000, "PUT", 1, "hold after"),
+        (60_000, "POST", 1, "hold before"),  # what makes the parts an object
+        (60_000, "POST", 1, "hold after"),
+    ],
+)
 def test_p3_killed_while_storing_nothing_partial_has_a_name(
-    bucket: Bucket, faults: Faults, tmp_path: Path, repeats: int, moment: str, request_number: int
-) -> None:
-    if repeats == 100 and request_number:
-        pytest.skip("a small blob is stored by a single request")
-    faults.plan = [("PUT", "")] * request_number + [("PUT", moment)]
+    bucket: Bucket, faults: Faults, tmp_path: Path, repeats: int, method: str, earlier: int,
+    moment: str,
+) -> None:  # fmt: skip
+    faults.plan = [(method, "")] * earlier + [(method, moment)]
     killed(UPLOAD, tmp_path, bucket, repeats, faults)
     assert whole(bucket, tmp_path)
     content = bytes(range(256)) * repeats

@@ -102,7 +102,8 @@ def open_regular(path: str | Path) -> IO[bytes]:
 
 def pieces(file: IO[bytes]) -> Iterator[memoryview]:
     """Yield what is left in an open file, in one buffer that is used again and again."""
-    buffer = memoryview(bytearray(PIECE_BYTES))
+    size = os.fstat(file.fileno()).st_size
+    buffer = memoryview(bytearray(min(size + 1, PIECE_BYTES)))  # most files are small
     while count := file.readinto(buffer):  # type: ignore[attr-defined]  # it is a raw file
         yield buffer[:count]
 

@@ -69,7 +69,8 @@ def blobs() -> "Blobs":
         return started.blobs
     current = config().checked()
     if _blobs is None or _blobs[0] != current:
-        _blobs = (current, open_blobs(current.blobs, current.storage))
+        sync = current.durability == "full"
+        _blobs = (current, open_blobs(current.blobs, current.storage, sync=sync))
     return _blobs[1]
 
 
