@@ -53,7 +53,9 @@ def gate(arguments: list[str]) -> int:
     say(f"Pythons: {', '.join(found)}")
     failed: list[str] = []
     for index, (version, candidates) in enumerate(found.items()):
-        python = environment(version, candidates, project("dev,examples"))
+        # torch is large: the oldest Python stands for all of them.
+        extras = "dev,examples" if index else "dev,examples,torch"
+        python = environment(version, candidates, project(extras))
         steps: dict[str, list[Command]] = {}
         if index == 0:
             steps |= {
@@ -108,7 +110,7 @@ def checked() -> list[str]:
 def tools_python() -> Path:
     """Return the Python of the environment in which the checks run: the oldest."""
     version, candidates = next(iter(interpreters().items()))
-    return environment(version, candidates, project("dev,examples"))
+    return environment(version, candidates, project("dev,examples,torch"))
 
 
 def interpreters() -> dict[str, list[Path]]:
