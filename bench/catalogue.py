@@ -338,7 +338,11 @@ WORKLOADS = {
             "prefect": "in one process: nothing is handed over",
             "dbos": "in one process; also pickled into the database",
         },
-        also={"eight_s": "then to 8 tasks, s", "eight_to_in_place": "against 8 sums in place"},
+        also={
+            "eight_s": "then to 8 tasks, s",
+            "eight_to_in_place": "against 8 sums in place",
+            "reader_private_mb": "private to a reader, MB",
+        },
     ),
     "sleepers 1000 x 1 s": Workload(
         "1,000 async tasks that sleep for 1 s, in one worker",

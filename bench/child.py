@@ -131,3 +131,12 @@ def peak_mb() -> float:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024)  # macOS: bytes
+
+
+def private_mb() -> float | None:
+    """Return the memory of this process that it shares with no file and no other process."""
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists():
+        return None
+    lines = rollup.read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Anonymous")).split()[1]) / 1024
