@@ -22,7 +22,7 @@ PAGES = {
     "calling": "Calling tasks and waiting",
     "inside": "Inside a task",
     "running": "Starting and finding runs",
-    "files": "Files and folders",
+    "files": "Files, folders and tables",
 }
 NAMES = {
     "authoring": """
@@ -70,6 +70,9 @@ def _section(path: str, thing: Any) -> str:
         parts = [f"## `{path}`\n", _prose(thing.__doc__)]
         members = ((n, v) for n, v in vars(thing).items() if n in getattr(thing, "__all__", ()))
         for name, value in members:
+            if isinstance(value, str):
+                parts.append(f"### `{path}.{name} = {value!r}`\n")
+                continue
             parts.append(_member(f"{path}.{name}", value))
             if inspect.isclass(value):
                 parts += [_member(f"{name}.{each}", method) for each, method in _methods(value)]

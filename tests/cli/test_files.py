@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
 from perdure.cli.hints import reader
-from perdure.io import Dir, File
+from perdure.io import DataFrame, Dir, File
 from storage.server import Bucket
 
 
@@ -44,6 +46,17 @@ def test_a_url_becomes_a_file(bucket: Bucket) -> None:
     assert reader(File).parse(f"{bucket}/a.csv") == reader(File).parse("data/a.csv")
 
 
+def test_a_table_is_found_by_its_path_or_url(bucket: Bucket) -> None:
+    pq.write_table(pa.table({"a": [1, 2]}), "a.parquet")
+    bucket.place("a.parquet", Path("a.parquet").read_bytes())
+    for where in ("a.parquet", f"{bucket}/a.parquet"):
+        table = reader(DataFrame).parse(where)
+        assert isinstance(table, DataFrame)
+        assert table.to_arrow().to_pydict() == {"a": [1, 2]}
+    with pytest.raises(ValueError, match="neither a parquet"):
+        reader(DataFrame).parse("data/a.csv")
+
+
 def test_they_are_read_inside_of_json() -> None:
     file = reader(File).parse("data/a.csv")
     assert reader(list[File]).parse('["data/a.csv", "data/a.csv"]') == [file, file]
@@ -72,3 +85,4 @@ def test_what_is_not_there_is_said_at_once(hint: object, text: str, said: str) -
 def test_help_says_what_is_wanted() -> None:
     assert reader(File).shown == "FILE"
     assert reader(Dir).shown == "FOLDER"
+    assert reader(DataFrame).shown == "TABLE"

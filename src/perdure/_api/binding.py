@@ -100,6 +100,14 @@ class Binder:
             return {key: self._checked(key, check, item) for key, item in value.items()}
         return self._checked(name, check, value)
 
+    def received(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return inputs that were futures when they were bound, checked where they are used."""
+        token = _serde.arrived.set(True)
+        try:
+            return {name: self.check_input(name, value) for name, value in inputs.items()}
+        finally:
+            _serde.arrived.reset(token)
+
     def arguments(self, inputs: Mapping[str, Any]) -> tuple[list[Any], Mapping[str, Any]]:
         """Return the positional and keyword arguments with which to call the function."""
         if self._simple:

@@ -6,7 +6,7 @@ from perdure._serde.encode import dumps
 from perdure._serde.errors import dump_error, load_error
 from perdure._serde.format import Deferred, Encoded
 from perdure._serde.preview import preview, to_json
-from perdure._serde.typecheck import Mismatch, checker
+from perdure._serde.typecheck import Mismatch, arrived, checker
 from perdure._serde.warnings import PickledValueWarning
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Encoded",
     "Mismatch",
     "PickledValueWarning",
+    "arrived",
     "checker",
     "dump_error",
     "dumps",

@@ -45,14 +45,14 @@ RESOLVERS.append(_resolve)
 
 
 def _encode(writer: "Writer", kind: str, table: Any, columns: int | None) -> Ext:
-    sink = _Parts()
+    sink = Parts()
     with ipc.new_stream(pa.PythonFile(sink, "w"), table.schema) as stream:
         stream.write_table(table)
     buffer = writer.buffer(*sink.parts)
     return writer.node(f.ARROW, (kind, table_digest(table), table.num_rows, columns, buffer))
 
 
-class _Parts:
+class Parts:
     """A file that keeps what is written to it in place: columns are not copied."""
 
     closed = False

@@ -2,15 +2,18 @@
 
 Equal arrays can differ in chunks, in offsets into larger buffers, in whether a validity bitmap is
 there, and in the bytes below nulls. So the streams that do not depend on these are hashed: which
-rows are valid, how long the items are, and the bytes of the valid items.
+rows are valid, how long the items are, and the bytes of the valid items. A chunk is looked at some
+rows at a time: what has to be rearranged for this never needs a second copy of a large column.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+_ROWS = 1 << 20
 _TEXT = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
@@ -32,6 +35,67 @@ def _column_digest(chunks: list[Any]) -> bytes:
     return column.digest()
 
 
+class ContentDigests:
+    """The digests of the columns of a table that comes batch by batch.
+
+    They are of the content alone; whoever compares them compares :func:`logical_name`, too.
+
+    Args:
+        width: Number of columns.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._columns = [_Column() for _ in range(width)]
+
+    def update(self, columns: list[Any]) -> None:
+        """Add arrays, one for each column."""
+        for column, array in zip(self._columns, columns, strict=True):
+            column.update(array)
+
+    def digests(self) -> list[bytes]:
+        """Return the 16-byte digest of each column."""
+        return [column.digest()[:16] for column in self._columns]
+
+
+def logical_name(kind: Any) -> str:
+    """Return the name of a type, the same for all layouts that hold the same values.
+
+    Libraries prefer different layouts for text, lists and categories; what they hold is the same.
+    """
+    for is_kind, name in _LOGICAL:
+        if is_kind(kind):
+            return name(kind)
+    return str(kind)
+
+
+def _fields(kind: Any) -> str:
+    return ", ".join(f"{field.name}: {logical_name(field.type)}" for field in kind)
+
+
+_LOGICAL: list[tuple[Callable[[Any], bool], Callable[[Any], str]]] = [
+    (lambda t: isinstance(t, pa.BaseExtensionType), lambda t: f"extension<{t.extension_name}>"),
+    (pa.types.is_dictionary, lambda t: f"category<{logical_name(t.value_type)}>"),
+    (pa.types.is_run_end_encoded, lambda t: logical_name(t.value_type)),
+    (pa.types.is_large_string, lambda t: "string"),
+    (pa.types.is_string_view, lambda t: "string"),
+    (pa.types.is_large_binary, lambda t: "binary"),
+    (pa.types.is_binary_view, lambda t: "binary"),
+    (
+        pa.types.is_fixed_size_list,
+        lambda t: f"list<{logical_name(t.value_type)}>[{t.list_size}]",
+    ),
+    *[
+        (is_list, lambda t: f"list<{logical_name(t.value_type)}>")
+        for is_list in (*_LISTS[:2], pa.types.is_list_view, pa.types.is_large_list_view)
+    ],
+    (pa.types.is_struct, lambda t: f"struct<{_fields(t)}>"),
+    (
+        pa.types.is_map,
+        lambda t: f"map<{logical_name(t.key_type)}, {logical_name(t.item_type)}>",
+    ),
+]
+
+
 class _Column:
     """The streams of one column; nested types have a column for each child."""
 
@@ -43,8 +107,10 @@ class _Column:
 
     def update(self, array: Any) -> None:
         """Add a chunk."""
-        if not len(array):
-            return
+        for start in range(0, len(array), _ROWS):
+            self._update(array.slice(start, _ROWS))
+
+    def _update(self, array: Any) -> None:
         array = _decoded(array)
         self._validity.update(_bytes(pc.is_valid(array).cast(pa.uint8())))
         if array.null_count:
@@ -92,6 +158,10 @@ def _decoded(array: Any) -> Any:
     if pa.types.is_map(kind):
         entry = pa.struct([("key", kind.key_type), ("value", kind.item_type)])
         return array.cast(pa.list_(entry))
+    if pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return array.cast(pa.large_list(kind.value_field))
+    if pa.types.is_run_end_encoded(kind):
+        return pc.run_end_decode(array)
     return array
 
 

@@ -67,6 +67,7 @@ _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.MODEL: _first_two,
     f.ARROW: _first_two,  # the content's digest, not its chunks
     f.POLARS: _first_two,
+    f.DATA_FRAME: _first_two,  # the columns, not the file that holds them
     f.FILE: _file,
     f.DIR: _folder,
 }

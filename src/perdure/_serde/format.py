@@ -72,14 +72,14 @@ NDARRAY = 70  # [dtype, shape, buffer]
 OBJECT_ARRAY = 71  # [shape, items]
 NUMPY_SCALAR = 72  # [dtype, bytes, text]
 DTYPE = 73
-TENSOR = 74  # [dtype name, shape, buffer]
+TENSOR = 74  # [dtype name, shape, buffer, class, requires gradient]
 
 ARROW = 90  # [kind, digest, rows, columns, buffer]
 POLARS = 91  # [kind, digest, rows, columns, buffer]
 FRAME = 92  # [kind, shape, columns, index, values, attrs]
 SERIES = 93  # [kind, shape, name, index, values, attrs]
 INDEX = 94  # [kind, shape, name, values, frequency]
-
+DATA_FRAME = 95  # [opened as, [rows, index, column, ...], format, blob or bytes, size]
 
 FILE = 100  # [digest, size, name, format, hash]
 DIR = 101  # [name, format, hash, [path, digest, size, ...]]

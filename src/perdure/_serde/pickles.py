@@ -38,7 +38,7 @@ def encode_pickle(writer: "Writer", value: object, *, warn: bool = True) -> Ext:
     file = io.BytesIO()
     buffers: list[Ext] = []
     try:
-        _Pickler(file, writer, buffers).dump(value)
+        _Pickler(file, writer, buffers, value).dump(value)
     except RecursionError:
         raise
     except Exception as error:
@@ -62,8 +62,11 @@ def _warn_once(name: str) -> None:
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    def __init__(self, file: io.BytesIO, writer: "Writer", buffers: list[Ext]) -> None:
+    def __init__(
+        self, file: io.BytesIO, writer: "Writer", buffers: list[Ext], whole: object
+    ) -> None:
         super().__init__(file, protocol=5, buffer_callback=self._out_of_band)
+        self._whole = whole
         self._writer = writer
         self._out = buffers
 
@@ -79,7 +82,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if isinstance(value, Deferred):
             self._writer.needs[value.action_id] = None
             return future, (value.action_id,)
-        if type(value) in BY_REFERENCE:
+        if type(value) in BY_REFERENCE and value is not self._whole:
             node: Any = self._writer.encode(value)
             return held, (node.code, node.data)
         if (

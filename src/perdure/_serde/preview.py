@@ -19,6 +19,7 @@ from perdure._serde import format as f
 _PAYLOAD_PREVIEW = 400
 _SHORT_BYTES = 24  # longer ones are shown by their size
 _ITEMS = 1000  # of a list or dict in a JSON picture
+_COLUMNS = 20  # of a table
 
 
 class _Word(NamedTuple):
@@ -166,6 +167,14 @@ def _short(digest: bytes) -> _Word:
     return _Word(digest.hex()[:12])
 
 
+def _data_frame(content: list[Any]) -> _Word:
+    _, (rows, _, *columns), *_ = content
+    shown = ", ".join(f"{name}: {kind}" for name, kind, _ in columns[:_COLUMNS])
+    more = ", …" if len(columns) > _COLUMNS else ""
+    head = _table(["DataFrame", None, rows, len(columns)]).text
+    return _Word(f"{head} ({shown}{more})" if columns else head)
+
+
 def _error(content: dict[str, Any]) -> _Word:
     return _Word(f"{content['type']}: {content['message']}")
 
@@ -221,6 +230,7 @@ _RULES: dict[int, Callable[[Any], Any]] = {
     f.FRAME: _frame,
     f.SERIES: _frame,
     f.INDEX: _frame,
+    f.DATA_FRAME: _data_frame,
     f.FILE: _file,
     f.DIR: _folder,
 }

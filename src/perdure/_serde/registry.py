@@ -38,6 +38,7 @@ _LIBRARIES = {
     "polars": "polars",
     "pandas": "frames",
     "pydantic": "pydantic",
+    "torch": "tensors",
 }
 _NODE_MODULES = {
     f.PICKLE: "pickles",
@@ -52,6 +53,7 @@ _NODE_MODULES = {
     f.INDEX: "frames",
     f.POLARS: "polars",
     f.MODEL: "pydantic",
+    f.DATA_FRAME: "perdure.io._dataframe",
     f.FILE: "perdure.io._codec",  # what builds upon this package is known by its whole name
     f.DIR: "perdure.io._codec",
 }

@@ -14,10 +14,21 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from typing import Any
 
 from perdure._serde.classes import type_name
 from perdure._serde.format import Deferred
+
+arrived: ContextVar[bool] = ContextVar("perdure_arrived", default=False)
+"""Whether values are checked where they are used at once, rather than before their way there."""
+
+COERCIONS: list[Callable[[type, Any], object]] = []
+"""Asked in turn about a value that is no instance of a hint's class: what to take in its place,
+or NotImplemented. What only has to be read where it is used may be put off until it has arrived."""
+
+NARROWINGS: dict[type, Callable[[tuple[Any, ...]], Callable[[Any], object]]] = {}
+"""What else ``Annotated`` asks of values of a class, made of what stands in it beside the class."""
 
 _MAX_VALUE = 100
 _CALLABLE: Any = abc.Callable
@@ -153,6 +164,8 @@ def _build_special(annotation: Any) -> Check | None:
         return _union(annotation, args)
     if origin is typing.Literal:
         return _literal(annotation, args)
+    if origin is typing.Annotated and args[0] in NARROWINGS:
+        return _narrowed(args[0], NARROWINGS[args[0]](annotation.__metadata__))
     if origin in _WRAPPERS:
         return _compile(args[0])
     if isinstance(annotation, typing.TypeVar):
@@ -165,6 +178,11 @@ def _build_special(annotation: Any) -> Check | None:
         if type(alias).__name__ == "TypeAliasType":
             return _alias(alias, args)
     return None
+
+
+def _narrowed(cls: type, narrow: Callable[[Any], object]) -> Check:
+    check = _compile(cls)
+    return Check(check.name, (), lambda value: narrow(check(value)))
 
 
 def _alias(alias: Any, args: tuple[Any, ...]) -> Check:
@@ -192,6 +210,9 @@ def _instance(cls: type, name: str) -> Check:
     def check(value: object) -> object:
         if isinstance(value, cls):
             return value
+        for coerce in COERCIONS:
+            if (coerced := coerce(cls, value)) is not NotImplemented:
+                return coerced
         raise Mismatch(name, value, reason if isinstance(value, str) else "")
 
     return Check(name, (cls,), check)

@@ -111,7 +111,7 @@ class Attempt:
         binder = task.binder()
         inputs = _serde.loads(assign.inputs, self.blobs, assign.values)
         if assign.values:
-            inputs = {name: binder.check_input(name, value) for name, value in inputs.items()}
+            inputs = binder.received(inputs)
         return task, *binder.arguments(inputs)
 
     def succeeded(self, task: Task[..., Any], result: Any) -> Encoded:

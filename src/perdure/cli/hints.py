@@ -91,21 +91,26 @@ def _union(members: tuple[object, ...]) -> Reader:
 
 
 def _by_path(hint: Any) -> Reader | None:
-    """Return how a file or a folder is given: by a path or URL, copied into storage right away."""
+    """Return how what is stored is given: by a path or URL, copied into storage right away."""
     io = sys.modules.get("perdure.io")  # whoever has such a hint has imported it
-    cls = get_origin(hint) or hint
-    if io is None or not isinstance(cls, type) or not issubclass(cls, io.File | io.Dir):
+    cls: Any = get_origin(hint) or hint
+    if io is None or not inspect.isclass(cls):
         return None
+    if not issubclass(cls, io.File | io.Dir | io.DataFrame):
+        return None
+    is_table = issubclass(cls, io.DataFrame)
+    make: Callable[[str], Any] = getattr(cls, "from_existing")  # noqa: B009  # of all three
 
     def parse(text: str) -> object:
         try:
-            made = cls(text)
-            _ = made.size  # it has to be there, and to be what it is said to be
+            made = make(text)
+            if not is_table:
+                _ = made.size  # it has to be there, and to be what it is said to be
         except PerdureError as problem:
             raise ValueError(problem.message) from None
         return made
 
-    return Reader("FILE" if issubclass(cls, io.File) else "FOLDER", parse)
+    return Reader("FOLDER" if issubclass(cls, io.Dir) else "TABLE" if is_table else "FILE", parse)
 
 
 def _choice(choices: dict[str, object]) -> Reader:
