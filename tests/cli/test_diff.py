@@ -24,6 +24,7 @@ def add(x: int, y: int) -> int:
 @env.task
 def main(n: int = 2, extra: str = "a") -> int:
     futures = [double.submit(x) for x in range(n)]
+    perdure.wait(futures, num_returns=n)
     return add(futures[0], futures[-1])
 """
 
