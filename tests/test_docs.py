@@ -96,7 +96,11 @@ def command(name: str) -> click.Command:
 @pytest.mark.parametrize("arguments", shown("perdure"), ids=" ".join)
 def test_perdure_command_shown_exists(arguments: list[str]) -> None:
     verb, *rest = arguments
-    params = command(verb).params
+    found = command(verb)
+    if isinstance(found, click.Group):
+        assert rest, f"perdure {verb} has commands of its own"
+        found = found.commands[rest[0]]
+    params = found.params
     if verb in ("run", "rerun"):  # their other options are the task's parameters
         return
     known = {option for parameter in params for option in parameter.opts}
@@ -128,8 +132,11 @@ def test_command_and_its_options_are_documented(name: str) -> None:
     assert start >= 0, f"docs/cli.md has no section about perdure {name}"
     section = text[start + 1 :].partition("\n## ")[0]
     documented = set(re.findall(r"`(-[\w-]+)", section))
-    options = {option for each in command(name).params for option in each.opts if option[0] == "-"}
-    options |= {option for each in command(name).params for option in each.secondary_opts}
+    found = command(name)
+    commands = [found, *(found.commands.values() if isinstance(found, click.Group) else ())]
+    params = [each for one in commands for each in one.params]
+    options = {option for each in params for option in each.opts if option[0] == "-"}
+    options |= {option for each in params for option in each.secondary_opts}
     assert documented == options - {"-h", "--help"}
 
 

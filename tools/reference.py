@@ -23,6 +23,7 @@ PAGES = {
     "inside": "Inside a task",
     "running": "Starting and finding runs",
     "files": "Files, folders and tables",
+    "artifacts": "Artifacts",
 }
 NAMES = {
     "authoring": """
@@ -35,8 +36,9 @@ NAMES = {
         init_in_cluster CodeChangedWarning EnvironmentChangedWarning PickledValueWarning
     """,
     "files": "io",
+    "artifacts": "artifacts",
 }
-GIVEN = {"Context", "Future", "Run", "Task"}
+GIVEN = {"Artifact", "Context", "Future", "Query", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
 
 INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "demand", "of", "policy", "reuse"} | {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from perdure import _absent
 
 if TYPE_CHECKING:
+    from perdure import artifacts as artifacts
     from perdure import durable as durable
     from perdure import errors as errors
     from perdure import io as io
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "perdure": ("durable", "errors", "io"),
+    "perdure": ("artifacts", "durable", "errors", "io"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),

@@ -69,7 +69,6 @@ _NAMES = {
 _MODULES = {
     "ai": _OUTSIDE,
     "app": _SERVER,
-    "artifacts": "return what a task makes",
     "clustered": _OUTSIDE,
     "connectors": _OUTSIDE,
     "extend": _OUTSIDE,

@@ -9,11 +9,13 @@ from typing import IO, Protocol
 
 import msgspec
 
+from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Bundle
 from perdure._core.records import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
 
 __all__ = [
     "ActionRow",
+    "ArtifactRow",
     "AttemptRow",
     "Blobs",
     "Engine",
@@ -87,6 +89,33 @@ class Journal(Protocol):
 
     def recorded(self, run: int, parent: int, after: int) -> Page:
         """Return the next recorded children of the one at ``parent``, of those after a place."""
+
+    def publish(
+        self, publication: Publication, publisher: Publisher | None, at: float
+    ) -> ArtifactRow:
+        """Store a published value durably, and return the version that it is.
+
+        Args:
+            publication: The value; its blobs are stored already.
+            publisher: The action that publishes it, whose row is written; None outside any run.
+                What a step has published once, it gets again.
+            at: Wall-clock seconds.
+
+        Raises:
+            ArtifactConflictError: The version exists with another content.
+            LeaseLostError: The publisher's run is driven by somebody else.
+        """
+
+    def find_artifact(self, wanted: Wanted) -> ArtifactRow | None:
+        """Return the version of an artifact that is asked for, or None."""
+
+    def tag(self, row: ArtifactRow, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+        """Let tags point to a version, wherever they pointed before, and take others from it.
+
+        Raises:
+            ArtifactConflictError: One of them is a version.
+            ArtifactNotFoundError: One that is to be removed does not point there.
+        """
 
     def close(self) -> None:
         """Release files and memory."""

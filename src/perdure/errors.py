@@ -26,6 +26,9 @@
     │   ├── RunInUseError          another live process drives the run
     │   ├── RunAbortedError        the run was aborted
     │   └── RunInterruptedError    the run was stopped before its end; it can be resumed
+    ├── ArtifactError
+    │   ├── ArtifactNotFoundError  no such artifact or version              (LookupError)
+    │   └── ArtifactConflictError  the version exists with another content
     ├── StorageError               home, journal or blobs cannot be used    (OSError)
     │   ├── JournalCorruptError    the journal is damaged
     │   ├── JournalVersionError    the journal belongs to a newer release
@@ -259,6 +262,26 @@ class RunInterruptedError(RunError):
     """The run was stopped before it finished; it can be resumed."""
 
     code = "run_interrupted"
+
+
+class ArtifactError(PerdureError):
+    """Something about artifacts."""
+
+    code = "artifact"
+
+
+class ArtifactNotFoundError(ArtifactError, LookupError):
+    """There is no artifact of that name, or no such version of it."""
+
+    code = "artifact_not_found"
+    advice = "perdure artifact ls shows what there is"
+
+
+class ArtifactConflictError(ArtifactError):
+    """A version or tag is taken: what is published never changes."""
+
+    code = "artifact_conflict"
+    advice = "leave version out to get the next number, or choose a name that is free"
 
 
 class StorageError(PerdureError, OSError):

@@ -11,6 +11,7 @@ import pytest
 
 from perdure._core.ids import digest
 from perdure._core.model import Failure, Loader, Outcome, Phase, TaskSpec
+from perdure._journal import schema
 from perdure._journal.sqlite import SqliteJournal
 from perdure._journal.tallies import BLOCK
 from perdure._ports import ActionRow, RunEnd, RunRow
@@ -165,22 +166,33 @@ def test_refused_commit_leaves_the_counts_alone(journal: SqliteJournal, views: S
     check(journal, views)
 
 
+def downgraded(path: Path, version: int) -> None:
+    """Make the journal at ``path`` what an earlier release would have left."""
+    older, scripts = path.with_name("older.db"), schema.migrations()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "migrations", lambda: scripts[:version])
+        SqliteJournal(older, "process").close()
+    with closing(sqlite3.connect(older)) as db:
+        db.execute("ATTACH ? AS newer", (str(path),))
+        for (table,) in db.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'"):
+            info = db.execute(f"SELECT name FROM pragma_table_info('{table}')")
+            columns = ", ".join(name for (name,) in info.fetchall())
+            query = f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}"
+            db.execute(query)
+        db.commit()
+    older.replace(path)
+
+
 @pytest.mark.parametrize("read_only", [False, True], ids=["written first", "read first"])
 def test_journal_from_before_there_were_counts_is_counted(
-    path: Path, views: SqliteViews, read_only: bool, monkeypatch: pytest.MonkeyPatch
+    path: Path, views: SqliteViews, read_only: bool
 ) -> None:
-
     journal = SqliteJournal(path, "process")
     fill(journal, 3 * BLOCK + 10)
     before = views.counts(1)
     journal.close()
     views.close()
-    with sqlite3.connect(path) as db:  # as release 0.1 had left it
-        db.execute("DROP TABLE tallies")
-        db.execute("DROP INDEX open_actions")
-        db.execute("ALTER TABLE runs DROP COLUMN counted")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
+    downgraded(path, 1)
     if not read_only:
         SqliteJournal(path, "process").close()
     assert views.counts(1) == before
@@ -202,6 +214,12 @@ QUESTIONS: dict[str, Callable[[SqliteViews], object]] = {
     "children": lambda views: views.children(1, 1, 20),
     "unfinished": lambda views: views.unfinished(1),
     "action": lambda views: views.action(1, "#7"),
+    "calls": lambda views: views.lineage.calls(1),
+    "samples of calls": lambda views: views.lineage.samples(1),
+    "large values": lambda views: views.lineage.links(1),
+    "where a large value came from": lambda views: views.lineage.origin(b"b" * 32, 2),
+    "who read large values": lambda views: views.lineage.readers(1, 9),
+    "artifacts": lambda views: views.artifacts.listed("a"),
 }
 
 

@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from perdure._core.artifacts import Request
 from perdure._core.model import Failure, TaskSpec
 from perdure._ports import Blobs
 from perdure._serde import Encoded
@@ -74,6 +75,11 @@ class Scope(Protocol):
         blocking: bool = False,
     ) -> "Future[Any]":
         """Record a step that ran in the caller; the future is done once it is committed."""
+
+    def errand(
+        self, action: bytes, name: str, inputs: Encoded, request: Request, *, blocking: bool = False
+    ) -> "Future[Any]":
+        """Ask for a step that only the controller can do; it is recorded like any other."""
 
     def cancel_call(self, action: bytes) -> None:
         """Cancel a child action and everything below it."""

@@ -12,6 +12,7 @@ from typing import Any
 from perdure import _serde
 from perdure._api.future import Future
 from perdure._api.scope import Scope
+from perdure._core.artifacts import Request
 from perdure.errors import SerializationError
 
 
@@ -45,6 +46,12 @@ class Step:
     def began(self) -> None:
         """Take the time: nothing was recorded, the step starts now."""
         self._started = time.time()
+
+    def request(self, request: Request) -> Future[Any]:
+        """Have the controller do it; the future is done once the outcome is committed."""
+        return self._scope.errand(
+            self._action, self._name, self._inputs, request, blocking=self._blocking
+        )
 
     def succeeded(self, value: Any) -> Future[Any]:
         """Record the value; the future is done once it is committed."""

@@ -18,11 +18,13 @@ from typing import Any
 import msgspec
 
 from perdure._controller.crew import Crew
+from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
 from perdure._controller.session import Session
 from perdure._core.effects import Effects
+from perdure._core.errands import Errand
 from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
@@ -283,6 +285,10 @@ class Controller:
             page = self._scribe.call(next_page, self.journal, attempt)
             page.add_done_callback(partial(self._read, attempt))
         effects.pages.clear()
+        for errand in effects.errands:
+            outcome = self._scribe.call(run_errand, self.journal, errand)
+            outcome.add_done_callback(partial(self._errand_done, errand))
+        effects.errands.clear()
         for attempt in effects.audits:
             missing = self._scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
@@ -337,6 +343,14 @@ class Controller:
             self.warn(f"{divergence(missing)}\n  [run {action.run.name}, task {action.name}]")
         with self.batch():
             self.machine.audited(attempt, missing)
+
+    def _errand_done(self, errand: Errand, answer: "asyncio.Future[Outcome]") -> None:
+        if isinstance(answer.exception(), LeaseLostError):
+            return  # the next commit will tell
+        if self._is_bad(answer):
+            return
+        with self.batch():
+            self.machine.record(errand.parent, errand.record(answer.result(), self.machine.now))
 
     def _committed(self, finished: list[Action], stale: frozenset[int]) -> None:
         for key in stale:

@@ -45,6 +45,7 @@ class Session(asyncio.Protocol):
             wire.Call: self._call,
             wire.Lookup: self._lookup,
             wire.Record: self._record,
+            wire.Errand: self._errand,
             wire.Sleep: self._sleep,
             wire.MoreRecorded: self._more_recorded,
             wire.Done: self._done,
@@ -131,7 +132,7 @@ class Session(asyncio.Protocol):
         self._machine.lookup(m.parent, m.id)
 
     def _record(self, m: wire.Record) -> None:
-        outcome = Outcome(m.value, m.failure)
+        outcome = Outcome(m.value, m.failure, m.value_blobs)
         row = ActionRow(
             run=0,
             seq=0,
@@ -148,6 +149,9 @@ class Session(asyncio.Protocol):
             group=m.group,
         )
         self._machine.record(m.parent, row)
+
+    def _errand(self, m: wire.Errand) -> None:
+        self._machine.errand(m.parent, m.id, m.name, m.inputs, m.group, m.request)
 
     def _sleep(self, m: wire.Sleep) -> None:
         self._machine.sleep(m.parent, m.id, m.seconds, m.group)

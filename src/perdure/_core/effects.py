@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from perdure._core.errands import Errand
 from perdure._core.model import Outcome
 from perdure._core.records import Row
 from perdure._core.state import Action, Attempt, Run, Worker
@@ -16,6 +17,7 @@ class Effects:
         finished: Actions whose outcome is among the rows: to be reported as committed.
         lookups: Ids whose recorded state is wanted, per run.
         pages: Replaying attempts whose workers are to be told the next recorded children.
+        errands: What steps ask of the artifacts; after the rows that they refer to.
         audits: Replayed actions: were all recorded children called again?
         spawns: Workers to be placed.
         kills: Workers to be killed, with everything they started.
@@ -27,6 +29,7 @@ class Effects:
     finished: list[Action] = field(default_factory=list)
     lookups: dict[Run, list[bytes]] = field(default_factory=dict)
     pages: list[Attempt] = field(default_factory=list)
+    errands: list[Errand] = field(default_factory=list)
     audits: list[Attempt] = field(default_factory=list)
     spawns: list[Worker] = field(default_factory=list)
     kills: list[Worker] = field(default_factory=list)

@@ -13,12 +13,14 @@ An action that may have recorded children has its calls recalled from the journa
 from collections.abc import Sequence
 
 from perdure._core import blame
+from perdure._core.artifacts import Publisher, Request
 from perdure._core.effects import Effects
+from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, TaskSpec
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, Page
-from perdure._core.rows import row_of
+from perdure._core.rows import place_of, row_of
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Worker
 from perdure._core.timers import Timers
@@ -292,6 +294,20 @@ class Machine:
         step.started = row.started
         step.worker = caller.worker.number
         self.lifecycle.finish(step, row.outcome, row.ended)
+
+    def errand(
+        self, parent: int, step: bytes, name: str, inputs: bytes, group: str, request: Request
+    ) -> None:
+        """An attempt asks for a step that needs the journal; it comes back as :meth:`record`."""
+        caller = self.scheduler.attempts.get(parent)
+        if caller is None or step in caller.action.run.actions:
+            return
+        action, run = caller.action, caller.action.run
+        seq = place_of(action, self.effects.rows)  # nothing is published by an unknown action
+        publisher = Publisher(run.key, run.epoch, run.name, seq, action.id, step)
+        self.effects.errands.append(
+            Errand(parent, step, name, inputs, group, request, publisher, self.now)
+        )
 
     def more(self, handle: int) -> None:
         """An attempt has taken in what it was told of recorded children, and can take more."""

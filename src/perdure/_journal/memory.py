@@ -4,9 +4,18 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import assert_never
 
+from perdure._core import artifacts
+from perdure._core.artifacts import LATEST, ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
 from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
-from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
+from perdure.errors import (
+    ArtifactNotFoundError,
+    LeaseLostError,
+    RunConflictError,
+    RunInUseError,
+    RunNotFoundError,
+    StorageError,
+)
 
 PAGE = 3
 """Children that are told at a time: few, so that small programs have several pages."""
@@ -27,6 +36,8 @@ class MemoryJournal:
         self._keys: dict[str, int] = {}
         self._actions: dict[int, dict[int, ActionRow]] = {}
         self._places: dict[tuple[int, bytes], int] = {}
+        self._artifacts: list[ArtifactRow] = []
+        self._published: dict[tuple[int, bytes], ArtifactRow] = {}
 
     def create_run(self, row: RunRow) -> int:
         """Store a new run and return its key."""
@@ -107,6 +118,86 @@ class MemoryJournal:
             upto=rows[-1].seq if rows else after,
             last=len(places) <= PAGE,
         )
+
+    def publish(
+        self, publication: Publication, publisher: Publisher | None, at: float
+    ) -> ArtifactRow:
+        """Store a published value, and return the version that it is."""
+        step = (publisher.run, publisher.step) if publisher else None
+        if publisher is not None and self._epoch(publisher.run) != publisher.epoch:
+            raise LeaseLostError("another controller drives the run", run=publisher.run_name)
+        if step in self._published:
+            return copy(self._published[step])
+        row = self._known(publication)
+        fresh = row is None
+        row = row or self._made(publication, publisher, at)
+        self._tag(row, publication.tags)
+        if fresh:
+            self._artifacts.append(row)
+        if step is not None:
+            self._published[step] = row
+        return copy(row)
+
+    def find_artifact(self, wanted: Wanted) -> ArtifactRow | None:
+        """Return the version of an artifact that is asked for, or None."""
+        rows = [row for row in reversed(self._artifacts) if row.name == wanted.name]
+        rows = [row for row in rows if artifacts.fits(row.partitions, wanted.partitions)]
+        asked = [row for row in rows if wanted.version in (LATEST, row.version)]
+        asked = asked or [row for row in rows if wanted.version in row.tags]
+        return copy(asked[0]) if asked else None
+
+    def tag(self, row: ArtifactRow, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+        """Let tags point to a version, and take others from it."""
+        stored = next(each for each in self._artifacts if each.key == row.key)
+        for text in remove:
+            if text not in stored.tags:
+                raise ArtifactNotFoundError(f"{row.name}@{row.version} has no tag {text!r}")
+        self._tag(stored, add)
+        stored.tags = tuple(text for text in stored.tags if text not in remove)
+
+    def _known(self, publication: Publication) -> ArtifactRow | None:
+        rows = [row for row in reversed(self._artifacts) if row.name == publication.name]
+        if publication.version:
+            rows = [row for row in rows if row.version == publication.version]
+            if rows and not artifacts.is_same(rows[0], publication):
+                raise artifacts.taken(publication)
+        else:
+            rows = [row for row in rows if row.partitions == publication.partitions]
+        return rows[0] if rows and artifacts.is_same(rows[0], publication) else None
+
+    def _made(
+        self, publication: Publication, publisher: Publisher | None, at: float
+    ) -> ArtifactRow:
+        name, version = publication.name, publication.version
+        others = [row for row in self._artifacts if row.name == name]
+        if version == LATEST or any(version in row.tags for row in others):
+            raise artifacts.is_tag(name, version)
+        return ArtifactRow(
+            key=len(self._artifacts) + 1,
+            name=name,
+            version=version or artifacts.next_version(row.version for row in others),
+            kind=publication.kind,
+            created=at,
+            digest=publication.digest,
+            value=publication.value,
+            blobs=publication.blobs,
+            metadata=publication.metadata,
+            partitions=publication.partitions,
+            run=publisher.run_name if publisher else "",
+            seq=publisher.seq if publisher else 0,
+            action=publisher.action if publisher else b"",
+        )
+
+    def _tag(self, row: ArtifactRow, tags: tuple[str, ...]) -> None:
+        others = [other for other in self._artifacts if other.name == row.name]
+        for text in tags:
+            if text == LATEST:
+                raise artifacts.is_tag(row.name, text)
+            if text in {row.version, *(other.version for other in others)}:
+                raise artifacts.is_version(row.name, text)
+        for other in others:
+            other.tags = tuple(text for text in other.tags if text not in tags)
+        row.tags = tuple(sorted({*row.tags, *tags}))
 
     def close(self) -> None:
         """Do nothing: what is in memory goes with the object."""

@@ -15,9 +15,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeGuard, assert_never
 
+from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
+from perdure._journal import artifacts
 from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
 from perdure._journal.faults import StorageErrors
+from perdure._journal.lineage import LINEAGE_COLUMNS, links
 from perdure._journal.lookup import LookupTables, last_seq
 from perdure._journal.rows import (
     ACTION_COLUMNS,
@@ -41,7 +44,13 @@ from perdure._journal.statements import insert, marks
 from perdure._journal.tallies import BLOCK, Moves, count_blocks
 from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
 from perdure.config import Durability
-from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
+from perdure.errors import (
+    LeaseLostError,
+    RunConflictError,
+    RunInUseError,
+    RunNotFoundError,
+    StorageError,
+)
 
 LAST_SEQ = 1 << 62
 
@@ -191,6 +200,28 @@ class SqliteJournal:
         with self._guarded() as db:
             return self._lookup.page(run, parent, after, _state(db, run)[1])
 
+    # --- artifacts ---
+
+    def publish(
+        self, publication: Publication, publisher: Publisher | None, at: float
+    ) -> ArtifactRow:
+        """Store a published value, and return the version that it is."""
+        with self._transaction() as db:
+            if publisher is not None and _state(db, publisher.run)[0] != publisher.epoch:
+                raise LeaseLostError("another controller drives the run", run=publisher.run_name)
+            return artifacts.publish(_query(db), publication, publisher, at)
+
+    def find_artifact(self, wanted: Wanted) -> ArtifactRow | None:
+        """Return the version of an artifact that is asked for, or None."""
+        with self._guarded() as db:
+            return artifacts.find(_query(db), wanted)
+
+    def tag(self, row: ArtifactRow, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
+        """Let tags point to a version, and take others from it."""
+        with self._transaction() as db:
+            artifacts.tag(_query(db), row, add)
+            artifacts.untag(_query(db), row, remove)
+
     def close(self) -> None:
         """Release the file."""
         if os.getpid() == self._pid:
@@ -247,6 +278,7 @@ class SqliteJournal:
         plain: list[Columns] = []
         inserts: list[Columns] = []
         replacements: dict[tuple[int, int], Columns] = {}
+        lineage: list[Columns] = []
         attempts: list[Columns] = []
         events: list[Columns] = []
         ends: list[RunEnd] = []
@@ -256,6 +288,8 @@ class SqliteJournal:
             match row:
                 case ActionRow():
                     task = self._tasks.get((row.task, row.code)) or self._intern(row.task, row.code)
+                    if row.blobs:
+                        lineage += links(row)
                     if not row.fresh:
                         replacements[row.run, row.seq] = encode_action(row, task)
                         continue
@@ -277,6 +311,7 @@ class SqliteJournal:
         moves = Moves(db, counted)
         moves.replace(replacements)
         insert(db, f"REPLACE INTO actions ({ACTION_COLUMNS})", [*replacements.values()])
+        insert(db, f"INSERT OR IGNORE INTO lineage ({LINEAGE_COLUMNS})", lineage)
         insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)
         insert(db, f"INSERT INTO events ({EVENT_COLUMNS})", events)
         for end in ends:
@@ -314,3 +349,7 @@ def _state(db: sqlite3.Connection, run: int) -> tuple[int, int]:
     """Return the run's epoch and how far its actions are counted; epoch 0 if there is no run."""
     found = db.execute("SELECT epoch, counted FROM runs WHERE key = ?", (run,)).fetchone()
     return found or (0, 0)
+
+
+def _query(db: sqlite3.Connection) -> artifacts.Query:
+    return lambda statement, *parameters: db.execute(statement, parameters).fetchall()

@@ -5,6 +5,7 @@ from perdure._serde.decode import loads
 from perdure._serde.encode import dumps
 from perdure._serde.errors import dump_error, load_error
 from perdure._serde.format import Deferred, Encoded
+from perdure._serde.named import Named, store
 from perdure._serde.preview import preview, to_json
 from perdure._serde.typecheck import Mismatch, arrived, checker
 from perdure._serde.warnings import PickledValueWarning
@@ -13,6 +14,7 @@ __all__ = [
     "Deferred",
     "Encoded",
     "Mismatch",
+    "Named",
     "PickledValueWarning",
     "arrived",
     "checker",
@@ -21,5 +23,6 @@ __all__ = [
     "load_error",
     "loads",
     "preview",
+    "store",
     "to_json",
 ]

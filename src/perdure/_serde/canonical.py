@@ -23,7 +23,10 @@ def canonical(body: bytes | memoryview) -> bytes:
     return _pack(_decode(body))
 
 
-def _node(code: int, payload: memoryview) -> Ext:
+def _node(code: int, payload: memoryview) -> object:
+    if code == f.ARTIFACT:
+        _, _, digest, document = _decode(payload)
+        return document[0] if document else Ext(code, digest)  # its value; its name is no part
     if code in _OPAQUE:
         return Ext(code, bytes(payload))
     rule = _RULES.get(code)
@@ -72,5 +75,5 @@ _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.DIR: _folder,
 }
 
-REORDERED = frozenset({*_RULES, f.ERROR})
+REORDERED = frozenset({*_RULES, f.ERROR, f.ARTIFACT})
 """Codes of nodes whose canonical form can differ from the encoded one, apart from dicts in them."""

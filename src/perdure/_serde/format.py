@@ -35,6 +35,7 @@ CLASS = 4  # [module, qualname, pickle]: a class that other processes cannot imp
 PICKLE = 5  # [type name, pickle, buffers]
 ERROR = 6  # see errors.py
 GENERIC = 7  # [class, type argument, ...]
+ARTIFACT = 8  # [name@version, blob, digest, [value] or []]: see named.py
 
 BIG_INT = 10
 STR = 11  # text with lone surrogates

@@ -191,6 +191,7 @@ _OPAQUE: dict[int, Callable[[bytes], Any]] = {
 _RULES: dict[int, Callable[[Any], Any]] = {
     f.GLOBAL: lambda c: _Word(_name(*c)),
     f.CLASS: lambda c: _Word(_name(*c[:2])),
+    f.ARTIFACT: lambda c: _Word(c[0]),
     f.GENERIC: lambda c: _Word(f"{c[0].text}[{', '.join(_text(arg) for arg in c[1:])}]"),
     f.PICKLE: lambda c: _Word(f"<pickled {c[0]}>"),
     f.ERROR: _error,

@@ -19,6 +19,7 @@ from typing import Any
 
 from perdure._serde.classes import type_name
 from perdure._serde.format import Deferred
+from perdure._serde.named import Named
 
 arrived: ContextVar[bool] = ContextVar("perdure_arrived", default=False)
 """Whether values are checked where they are used at once, rather than before their way there."""
@@ -74,7 +75,14 @@ class Check:
     def __call__(self, value: object) -> object:
         if type(value) in self.exact or isinstance(value, Deferred):
             return value
-        return self.other(value)
+        return self._named(value) if isinstance(value, Named) else self.other(value)
+
+    def _named(self, value: Named) -> object:
+        """Check what will arrive; a value that had to be coerced goes without its name."""
+        found = value.resolved()
+        content = found.value()
+        checked = self(content)
+        return found if checked is content else checked
 
     def _refuse(self, value: object) -> object:
         raise Mismatch(self.name, value)

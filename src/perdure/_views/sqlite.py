@@ -18,7 +18,9 @@ from perdure._journal.rows import (
     decode_spans,
 )
 from perdure._journal.tallies import BLOCK
+from perdure._views.artifacts import ArtifactViews
 from perdure._views.connections import ReadConnections
+from perdure._views.lineage import LineageViews
 from perdure._views.model import (
     ActionDetail,
     ActionRecord,
@@ -32,6 +34,7 @@ from perdure._views.model import (
     TaskCount,
     WorkerSpan,
 )
+from perdure._views.news import News
 from perdure.errors import ActionNotFoundError
 
 PAGE = 1000
@@ -65,12 +68,20 @@ class SqliteViews:
 
     A journal that does not exist yet is one without runs.
 
+    Attributes:
+        artifacts: Questions about published values.
+        lineage: Questions about where values came from.
+        news: What has happened since one last looked.
+
     Args:
         path: The journal.
     """
 
     def __init__(self, path: Path) -> None:
         self._db = ReadConnections(path)
+        self.artifacts = ArtifactViews(self._db)
+        self.lineage = LineageViews(self._db)
+        self.news = News(self._db)
 
     def close(self) -> None:
         """Close the connections; a later question opens new ones."""

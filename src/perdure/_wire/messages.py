@@ -10,6 +10,7 @@ The order of messages on one connection is the order of events.
 
 import msgspec
 
+from perdure._core.artifacts import Request
 from perdure._core.model import Bundle, Failure, LogSpan, TaskSpec
 
 PROTOCOL = 1
@@ -91,8 +92,9 @@ class Record(Message, tag=13):
         failure: The error, or None.
         started: Wall-clock seconds.
         ended: Wall-clock seconds.
-        blobs: Blobs that inputs and value refer to.
+        blobs: Blobs that the inputs refer to.
         group: Display group, or "".
+        value_blobs: Blobs that the value refers to.
     """
 
     parent: int
@@ -104,6 +106,27 @@ class Record(Message, tag=13):
     started: float
     ended: float
     blobs: tuple[bytes, ...] = ()
+    group: str = ""
+    value_blobs: tuple[bytes, ...] = ()
+
+
+class Errand(Message, tag=24):
+    """A step that only the controller can do: do it, record it, answer with Resolved.
+
+    Attributes:
+        parent: Handle of the calling attempt.
+        id: Id of the step.
+        name: Name of the step, as task name.
+        inputs: Encoded inputs.
+        request: What to do.
+        group: Display group, or "".
+    """
+
+    parent: int
+    id: bytes
+    name: str
+    inputs: bytes
+    request: Request
     group: str = ""
 
 
@@ -329,6 +352,7 @@ FromWorker = (
     | Call
     | Lookup
     | Record
+    | Errand
     | Sleep
     | MoreRecorded
     | Done

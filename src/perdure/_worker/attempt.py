@@ -21,6 +21,7 @@ from perdure._api.grouping import current_group
 from perdure._api.occurrence import Occurrences
 from perdure._api.task import Task, closed
 from perdure._core import failures
+from perdure._core.artifacts import Request
 from perdure._core.ids import action_id
 from perdure._core.model import Failure, LogSpan, TaskSpec
 from perdure._serde import Encoded
@@ -29,6 +30,7 @@ from perdure._wire.messages import (
     Call,
     CancelCall,
     Done,
+    Errand,
     Event,
     Lookup,
     MoreRecorded,
@@ -313,22 +315,25 @@ class Attempt:
         blocking: bool = False,
     ) -> Future[Any]:
         """Record a step that ran in the caller."""
-        blobs = inputs.blobs
-        value = failure = None
-        if isinstance(outcome, Encoded):
-            value, blobs = outcome.data, (*blobs, *outcome.blobs)
-        else:
-            failure = outcome
+        value, blobs = (outcome.data, outcome.blobs) if isinstance(outcome, Encoded) else (None, ())
+        failure = outcome if isinstance(outcome, Failure) else None
         return self._step(
             Record(
-                self.handle, action, name, inputs.data, value, failure, started, ended, blobs,
-                current_group(),
+                self.handle, action, name, inputs.data, value, failure, started, ended,
+                inputs.blobs, current_group(), blobs,
             ),
             name,
             blocking,
         )  # fmt: skip
 
-    def _step(self, message: Lookup | Record, name: str, blocking: bool) -> Future[Any]:
+    def errand(
+        self, action: bytes, name: str, inputs: Encoded, request: Request, *, blocking: bool = False
+    ) -> Future[Any]:
+        """Ask for a step that only the controller can do."""
+        message = Errand(self.handle, action, name, inputs.data, request, current_group())
+        return self._step(message, name, blocking)
+
+    def _step(self, message: Lookup | Record | Errand, name: str, blocking: bool) -> Future[Any]:
         make = ThreadFuture if blocking else make_future
         value = self._claim(message.id)
         future = make(self, message.id, name)

@@ -20,6 +20,8 @@ INTERRUPTED = 130
 _CODES: dict[type[BaseException], int] = {
     errors.RunNotFoundError: NOT_FOUND,
     errors.ActionNotFoundError: NOT_FOUND,
+    errors.ArtifactNotFoundError: NOT_FOUND,
+    errors.ArtifactConflictError: USAGE,
     errors.ConfigurationError: USAGE,
     errors.NotSupportedError: USAGE,
     errors.TypeCheckError: USAGE,

@@ -12,6 +12,9 @@ from click.core import ParameterSource
 
 from perdure.cli.hints import Reader, is_flag, reader
 
+_ARTIFACT = "artifact:"
+"""Begins a reference to a published value, whatever the type of the parameter."""
+
 _SKIPPED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):[ ]*\n((?:[ \t]+.*\n?|\n)+)", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Returns|Raises|Yields):", re.MULTILINE)
@@ -30,6 +33,8 @@ class HintType(click.ParamType[object]):
         """Return the value that the text stands for."""
         if not isinstance(value, str):
             return value
+        if value.startswith(_ARTIFACT):
+            return _published(value.removeprefix(_ARTIFACT))
         try:
             return self._parse(value)
         except ValueError as problem:
@@ -95,6 +100,15 @@ def described(doc: str) -> dict[str, str]:
 def summary(doc: str) -> str:
     """Return a docstring without its sections, for the top of a help text."""
     return _SECTION.split(inspect.cleandoc(doc), maxsplit=1)[0].strip()
+
+
+def _published(reference: str) -> object:
+    """Return the artifact that ``NAME[@VERSION][?KEY=VALUE&...]`` names."""
+    from perdure import artifacts
+
+    name, _, query = reference.partition("?")
+    pairs = [each.partition("=") for each in query.split("&") if each]
+    return artifacts.get(name, **{key: value for key, _, value in pairs})
 
 
 def _option(parameter: inspect.Parameter, hint: object, text: str, optional: bool) -> click.Option:

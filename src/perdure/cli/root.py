@@ -18,6 +18,8 @@ _VERBS = {
     "diff": ("perdure.cli.diff:diff", "Compare two runs."),
     "logs": ("perdure.cli.logs:logs", "Print what the actions of a run wrote."),
     "watch": ("perdure.cli.drive:watch", "Follow a run that another process drives."),
+    "artifact": ("perdure.cli.artifact:artifact", "List, show and tag published values."),
+    "lineage": ("perdure.cli.lineage:lineage", "Show where values came from and where they went."),
     "doctor": ("perdure.cli.doctor:doctor", "Check this machine and the journal."),
 }
 
