@@ -27,6 +27,7 @@ from perdure.errors import RunNotFoundError
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
+    from perdure._openlineage.emitter import Emitter
     from perdure._views.sqlite import SqliteViews
 
 Result = TypeVar("Result")
@@ -78,6 +79,7 @@ class Runtime:
         engine.prelaunch()  # it boots while the rest is imported and opened
         try:
             self.controller = self._assemble(config, engine)
+            self._emitter = self._make_emitter(config)
         except BaseException:
             engine.abandon()
             raise
@@ -104,6 +106,15 @@ class Runtime:
         echo = _echo if config.echo else None
         return Controller(config, self.journal, engine, _warn, echo)
 
+    def _make_emitter(self, config: Config) -> "Emitter | None":
+        from perdure._openlineage.setting import is_wanted
+
+        if not is_wanted(config.openlineage):
+            return None
+        from perdure._openlineage.emitter import Emitter
+
+        return Emitter(config.openlineage, config.journal, self.blobs, _warn)
+
     def _work(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
@@ -128,6 +139,8 @@ class Runtime:
             RunConflictError: The name exists.
         """
         self._watch(row.name, self.controller.submit(row))
+        if self._emitter is not None:
+            self._emitter.follow(row.name, None)
 
     def drive(self, name: str, *, retry_failed: bool = False, strict: bool = False) -> None:
         """Take over an existing run that nobody drives.
@@ -145,6 +158,8 @@ class Runtime:
         if row.phase.final and not (retry_failed and row.phase is not Phase.SUCCEEDED):
             return
         self._watch(name, self.controller.drive(name, strict=strict))
+        if self._emitter is not None:
+            self._emitter.follow(name, row.phase)
 
     def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
         end: Future[RunRow] = Future()
@@ -235,6 +250,8 @@ class Runtime:
     def _end(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        if self._emitter is not None:
+            self._emitter.close()
         self.journal.close()
         if "views" in self.__dict__:  # they were looked at
             self.views.close()

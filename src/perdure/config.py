@@ -42,6 +42,10 @@ def _default_echo() -> bool:
     return os.environ.get("PERDURE_ECHO", "1").lower() not in ("0", "false", "no", "off")
 
 
+def _default_openlineage() -> str:
+    return os.environ.get("PERDURE_OPENLINEAGE", "")
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -61,6 +65,8 @@ class Config:
         grace: Seconds a cancelled attempt has to end by itself before it is killed.
         storage: URL of where blobs live (``PERDURE_STORAGE``); "", the default, means the folder
             ``blobs`` of the home, which otherwise holds copies of what was stored and read.
+        openlineage: Where OpenLineage events go (``PERDURE_OPENLINEAGE``): an HTTP address or the
+            path of a file; "": nowhere, unless the client library itself is configured.
         echo: Show what tasks print in this process, too (``PERDURE_ECHO``, default on; ``0``
             turns it off). It is kept in the logs either way.
     """
@@ -71,6 +77,7 @@ class Config:
     grace: float = 0.5
     storage: str = field(default_factory=_default_storage)
     echo: bool = field(default_factory=_default_echo)
+    openlineage: str = field(default_factory=_default_openlineage)
 
     def checked(self) -> "Config":
         """Return these settings.
