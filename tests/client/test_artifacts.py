@@ -194,7 +194,7 @@ def test_a_handle_may_be_pickled():
     [
         {"name": "@"}, {"name": ""}, {"name": "a@1"}, {"name": "a:b"}, {"name": "/a"},
         {"version": "1/2"}, {"version": ""}, {"kind": "two words"}, {"tags": ["a b"]},
-        {"metadata": {"a": object()}}, {"partitions": {"a b": 1}}, {"partitions": {"a": None}},
+        {"metadata": {"a": object}}, {"partitions": {"a b": 1}}, {"partitions": {"a": None}},
     ],
     ids=str,
 )  # fmt: skip
