@@ -22,6 +22,10 @@ def test_an_array_is_read_in_place_by_another_task(runtime: Runtime) -> None:
     assert growth["Anonymous"] < SIZE / 10
 
 
+def test_none_of_eight_readers_of_an_array_holds_a_copy(runtime: Runtime) -> None:
+    assert perdure.run(arrays.fan_out, SIZE).result(timeout=30) < SIZE / 10
+
+
 @pytest.mark.parametrize("task", [arrays.pass_futures, arrays.pass_values], ids=lambda t: t.name)
 def test_a_parent_that_passes_an_array_on_does_not_load_it(
     runtime: Runtime, task: "perdure.Task[[int], int]"

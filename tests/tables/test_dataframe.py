@@ -24,6 +24,7 @@ from perdure._blobs.local import LocalBlobs
 from perdure._blobs.memory import MemoryBlobs
 from perdure._serde import Mismatch, checker, dumps, loads, preview
 from perdure.io import ARROW, PARQUET, DataFrame
+from perdure.io._opening import OPENERS
 
 
 @pytest.fixture(autouse=True)
@@ -320,6 +321,29 @@ def test_open_all_and_iter(cls: Any) -> None:
     assert DataFrame(whole).hash == table.hash
     assert len(parts) == 3
     assert sum(DataFrame(part).num_rows for part in parts) == 300_000
+
+
+def test_a_polars_query_reads_only_the_columns_and_rows_it_asks_for() -> None:
+    table = passed_on(DataFrame(large(300_000)))
+    asked: list[list[str]] = []
+    source = table._source
+
+    class Noting:
+        schema, batches = source.schema, lambda self, names: noted(names)
+
+    def noted(names: list[str]) -> Any:
+        asked.append(list(names))
+        for batch in source.batches(names):
+            asked[-1].append("...")
+            yield batch
+
+    query = OPENERS["polars.LazyFrame"](Noting(), ["a", "b", "c"])
+    assert asked == []
+    assert query.select(pl.col("b").sum()).collect().item() == sum(range(300_000)) / 2
+    assert query.head(3).select("a").collect()["a"].to_list() == [0, 1, 2]
+    assert query.filter(pl.col("a") > 299_998).select("c").collect().height == 1
+    assert asked[:2] == [["b", "...", "...", "..."], ["a", "..."]]
+    assert query.collect_schema() == table.to_polars().schema
 
 
 def test_open_as_batches_and_as_what_it_is_made_of() -> None:

@@ -24,6 +24,7 @@ from perdure.io import _tables as tables
 from perdure.io._columns import Narrowing, checked_format
 from perdure.io._copying import copy_in, copy_over
 from perdure.io._held import Held
+from perdure.io._opening import OPENERS, Source
 from perdure.io._stored import ARROW, Column, Stored
 
 if TYPE_CHECKING:
@@ -244,10 +245,10 @@ class DataFrame:
             NotSupportedError: It cannot be read as that.
             ConfigurationError: There is no such column.
         """
-        if type_name(dataframe_type) not in tables.OPENERS:
+        if type_name(dataframe_type) not in OPENERS:
             raise NotSupportedError(
                 f"a DataFrame cannot be opened as {type_name(dataframe_type)}",
-                hint=f"open it as {', '.join(tables.OPENERS)}, and go on from there",
+                hint=f"open it as {', '.join(OPENERS)}, and go on from there",
             )
         return OpenDataFrame(self if columns is None else self.select(columns), dataframe_type)
 
@@ -337,10 +338,7 @@ class OpenDataFrame(Generic[T]):
         value = self._table.val
         if isinstance(value, self._type):
             return value
-        source, names = self._table._source, [*self._table.types]
-        as_pandas = type_name(self._type) == "pandas.DataFrame"  # whose frames are changed in place
-        found: T = source.pandas(names) if as_pandas else self._opener(source.table(names))
-        return found
+        return self._read(self._table._source)
 
     async def iter(self) -> AsyncIterator[T]:
         """Read the table some rows at a time, without blocking the event loop.
@@ -357,13 +355,12 @@ class OpenDataFrame(Generic[T]):
 
     def iter_sync(self) -> Iterator[T]:
         """Read the table some rows at a time."""
-        pa = tables.arrow()
         for batch in self._table._source.batches([*self._table.types]):
-            yield self._opener(pa.Table.from_batches([batch]))
+            yield self._read(Held(batch, ARROW))
 
-    @property
-    def _opener(self) -> tables.Opener:
-        return tables.OPENERS[type_name(self._type)]
+    def _read(self, source: Source) -> T:
+        found: T = OPENERS[type_name(self._type)](source, [*self._table.types])
+        return found
 
 
 for _public in (DataFrame, OpenDataFrame):
@@ -428,7 +425,7 @@ def _coerce(cls: type, value: Any) -> object:
     """Make a table of a hint's class of a table of another class."""
     if cls is DataFrame and (tables.is_frame(value) or tables.is_stream(value)):
         return DataFrame(value)
-    if isinstance(value, DataFrame) and type_name(cls) in tables.OPENERS:
+    if isinstance(value, DataFrame) and type_name(cls) in OPENERS:
         table: OpenDataFrame[Any] = value.open(cls)
         return table.all_sync() if typecheck.arrived.get() else table
     return NotImplemented

@@ -5,7 +5,6 @@ was never imported.
 """
 
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from perdure.errors import ConfigurationError, SerializationError
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
     import pyarrow as pa
-
-Opener = Callable[["pa.Table"], Any]
 
 _NO_ARROW = "install pyarrow into this environment: pip install pyarrow"
 
@@ -141,23 +138,10 @@ def _writable(column: "pd.Series[Any]", memory: memoryview | None) -> Any:
     return column.copy()
 
 
-def _to_polars(table: "pa.Table") -> "pl.DataFrame":
+def to_polars(table: "pa.Table | pa.RecordBatch") -> "pl.DataFrame":
+    """Return an Arrow table as a polars frame."""
     import polars as pl
 
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)  # as always of a table
     return frame
-
-
-def _to_lazy(table: "pa.Table") -> "pl.LazyFrame":
-    return _to_polars(table).lazy()
-
-
-OPENERS: dict[str, Opener] = {
-    "pandas.DataFrame": to_pandas,
-    "polars.DataFrame": _to_polars,
-    "polars.LazyFrame": _to_lazy,
-    "pyarrow.Table": lambda table: table,
-    "pyarrow.RecordBatchReader": lambda table: table.to_reader(),
-}
-"""What a table can be opened as, by the name of the type."""

@@ -63,6 +63,14 @@ def pass_futures(size: int) -> int:
 
 
 @env.task
+def fan_out(size: int) -> int:
+    """Hand an array to 8 tasks; tell by how much the one that grows most does."""
+    array = make.submit(size)
+    readers = perdure.gather(*[read.submit(array, i) for i in range(8)])
+    return max(growth["Anonymous"] for growth in readers)
+
+
+@env.task
 def pass_values(size: int) -> int:
     """Pass an array on that was taken in hand; tell by how much this process grows."""
 
