@@ -186,6 +186,15 @@ def test_runs_are_connected_by_values_that_went_through_the_driver(line):
     assert list(lineage.of_run("one", down=False).tasks) == ["one"]
 
 
+def test_what_two_runs_made_alike_is_of_the_first(line):
+    do(line.load, 5, name="one")
+    made = do(line.load, 5, name="two")
+    do(line.read, made, name="three")
+    assert list(lineage.of_run("one", up=False).tasks) == ["one", "three"]
+    assert list(lineage.of_run("two", up=False).tasks) == ["two"]
+    assert list(lineage.of_run("three", down=False).tasks) == ["three", "one"]
+
+
 def test_an_artifact_published_by_a_script_leads_to_the_run_that_made_it(line):
     artifacts.publish(do(line.load, 5, name="one"), "first")
     graph = asked("first")

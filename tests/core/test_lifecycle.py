@@ -3,9 +3,10 @@
 import pytest
 
 from core.driver import Driver, Stage, Timeout, error, spec
+from perdure._core.artifacts import Publisher, Wanted
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, MAX_DEPTH, MAX_LOSSES
 from perdure._core.machine import MAX_CRASHED_STARTS, WorkerEnd
-from perdure._core.model import Phase
+from perdure._core.model import Outcome, Phase
 from perdure._core.orders import Interrupt
 
 
@@ -44,6 +45,27 @@ def test_an_action_with_a_recorded_descendant_has_a_row(driver: Driver) -> None:
     driver.end(leaf)
     assert driver.recorded(root.id).seq == driver.recorded(middle.id).parent
     assert driver.recorded(middle.id).seq == driver.recorded(leaf.id).parent
+
+
+def test_an_action_that_publishes_has_a_row_before_it_is_done(driver: Driver) -> None:
+    root = driver.start()
+    leaf = driver.call(root, "leaf")
+    assert leaf.attempt is not None
+    step = driver.id(leaf, "artifacts.publish")
+    wanted = Wanted("flights")
+    driver.machine.errand(leaf.attempt.handle, step, "artifacts.get", b"inputs", "", wanted)
+    (errand,) = driver.machine.effects.errands
+    assert errand.publisher == Publisher(
+        root.run.key, root.run.epoch, root.run.name, 2, leaf.id, step
+    )
+    driver.settle()
+    assert driver.recorded(leaf.id).seq == errand.publisher.seq
+    outcome = Outcome(b"artifact", None, (b"b" * 32,))
+    driver.machine.record(errand.parent, errand.record(outcome, driver.now))
+    driver.settle()
+    row = driver.recorded(step)
+    assert (row.outcome, row.blobs) == (Outcome(b"artifact"), (b"b" * 32,))
+    assert row.parent == driver.recorded(leaf.id).seq
 
 
 def test_what_is_running_is_written_for_people_and_brief_work_is_not(driver: Driver) -> None:

@@ -67,10 +67,15 @@ def consume() -> int:
 
 
 @env.task
-def gated(gate: str) -> int:
-    counted = count(load(10))
+def enter(gate: str) -> None:
     if not Path(gate).exists():
         raise RuntimeError("closed")
+
+
+@env.task
+def gated(gate: str) -> int:
+    counted = count(load(10))
+    enter(gate)
     return counted
 '''
 
@@ -188,6 +193,11 @@ def test_a_resumed_run_is_told_as_another_try(told, log, tmp_path):
     assert [each["run"]["runId"] for each in tries] == [first, first, last, last]
     assert first != last
     assert len(events(log, "told.load")) == 2  # what is recorded is not told again
+    again = events(log, "told.enter")
+    assert [each["eventType"] for each in again] == ["START", "FAIL", "START", "COMPLETE"]
+    parents = [each["run"]["facets"]["parent"]["run"]["runId"] for each in again]
+    assert parents == [first, first, last, last]
+    assert len({each["run"]["runId"] for each in again}) == 2
 
 
 def test_a_run_that_is_stopped_is_told_as_aborted(told, log, tmp_path, monkeypatch):
