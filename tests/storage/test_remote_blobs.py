@@ -1,16 +1,20 @@
 """Blobs in a bucket: what is stored is there, what is read is whole, copies are only copies."""
 
+import contextlib
 import mmap
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from blake3 import blake3
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from perdure._blobs import remote
 from perdure._blobs.local import LocalBlobs
@@ -197,6 +201,51 @@ def test_what_is_written_piece_by_piece_is_sent_at_its_end(bucket: Bucket, tmp_p
     digest, size = sink.commit()
     assert size == 7
     assert bucket.content(key(digest)) == b"content"
+
+
+FAULTS = st.tuples(
+    st.sampled_from(["GET", "PUT", "HEAD"]),
+    st.sampled_from(["500", "503", "drop", "lose", "cut", "flip", "slow"]),
+)
+USES = st.lists(
+    st.tuples(
+        st.sampled_from(["put", "get", "open", "damage"]), st.integers(0, 1), st.integers(0, 2)
+    ),
+    min_size=1, max_size=8,
+)  # fmt: skip
+
+
+@given(plan=st.lists(FAULTS, max_size=3), uses=USES)
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_whatever_goes_wrong_what_is_returned_is_whole_and_what_was_put_is_there(
+    bucket: Bucket, faults: Faults, plan: list[tuple[str, str]], uses: list[tuple[str, int, int]]
+) -> None:
+    """Two machines, three contents. What was damaged on its way is an error, then it is well."""
+    faults.plan = [*plan]
+    with tempfile.TemporaryDirectory() as folder:
+        machines = [opened(bucket, Path(folder, name)) for name in ("one", "other")]
+        for verb, machine, which in uses:
+            content = f"content {which} of {folder}".encode() * 1000
+            digest = blake3(content).digest()
+            blobs, copy = machines[machine], LocalBlobs(machines[machine]._folder)
+            if verb == "put":
+                assert blobs.put([content]) == digest
+                assert bucket.content(key(digest)) == content
+            elif verb == "damage" and copy.has(digest):
+                damage(copy.path(digest))
+            elif verb in ("get", "open"):
+                with contextlib.suppress(BlobMissingError, BlobCorruptError):
+                    assert read(blobs, digest, verb) == content
+        assert whole(bucket, Path("/nowhere"))
+
+
+def read(blobs: RemoteBlobs, digest: bytes, verb: str) -> bytes:
+    if verb == "get":
+        return bytes(blobs.get(digest))
+    with blobs.open(digest) as file:
+        return file.read()
 
 
 # --- kill -9 --------------------------------------------------------------------------------------

@@ -260,6 +260,31 @@ def test_a_large_object_that_is_replaced_while_it_is_read_is_not_a_mixture(
         list(read)
 
 
+FORK = """
+import os, sys
+from perdure._storage.location import locate
+from perdure._storage.store import open_store
+store = open_store(locate(sys.argv[1]))
+store.write("key", b"content")
+if os.fork() == 0:
+    for use in (lambda: store.size("key"), lambda: open_store(locate(sys.argv[1]))):
+        try:
+            use()
+        except OSError as error:
+            print(error.code, "spawn" in error.hint, flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_forked_child_says_that_it_cannot_instead_of_waiting_for_ever(bucket: Bucket) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK, bucket], capture_output=True, text=True,
+        timeout=20,
+    )  # fmt: skip
+    assert done.stdout == "storage_unavailable True\n" * 2, done.stderr
+
+
 def test_a_provider_that_lacks_a_setting_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
         if name.startswith("AZURE_"):

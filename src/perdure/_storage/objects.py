@@ -29,6 +29,8 @@ PART_BYTES = 8 << 20
 PARALLEL = 6
 """Parts on their way at once: with the above, what one transfer may take up in memory."""
 
+_process = 0  # the one whose threads work for obstore: in its forked children there are none
+
 _MOST_PARTS = 9_000  # S3 allows 10,000
 _PATIENCE = timedelta(seconds=60)
 _VARIABLES = {
@@ -50,6 +52,7 @@ class Objects:
     def __init__(self, scheme: str, bucket: str, *, patience: timedelta = _PATIENCE) -> None:
         self._scheme = scheme
         self._bucket = bucket
+        self._refuse_fork("")
         try:
             self._store = _opened(scheme, bucket, patience)
         except ConfigurationError:
@@ -109,10 +112,22 @@ class Objects:
     def _url(self, key: str) -> str:
         return Location(self._scheme, self._bucket, key).url
 
+    def _refuse_fork(self, key: str) -> None:
+        """Refuse what would wait for ever."""
+        global _process
+        _process = _process or os.getpid()
+        if _process != os.getpid():
+            raise StorageUnavailableError(
+                f"{self._url(key)} cannot be used in a process that was forked by one that uses it",
+                hint='start it with multiprocessing.get_context("spawn"), or let it use what its '
+                "parent has downloaded",
+            )
+
     @contextlib.contextmanager
     def _explained(self, key: str, verb: str) -> Iterator[None]:
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+        self._refuse_fork(key)
         try:
             yield
         except FileNotFoundError as error:
