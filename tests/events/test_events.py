@@ -93,6 +93,7 @@ def told(tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def home(monkeypatch, tmp_path):
     """An empty home, and no runtime before and after the test."""
+    stop()
     monkeypatch.setenv("PERDURE_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("PERDURE_DURABILITY", "process")
     yield
