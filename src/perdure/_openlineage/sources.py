@@ -1,11 +1,15 @@
 """The source of a task's function, as the run's bundle has it."""
 
 import ast
+import re
 from functools import cache
+from typing import NamedTuple
 
 from perdure._core.model import Bundle
 from perdure._ports import Blobs
 from perdure.errors import StorageError
+
+_ENVIRONMENT = re.compile(r"""TaskEnvironment\(\s*(?:name\s*=\s*)?["']([^"']+)["']""")
 
 
 class Sources:
@@ -22,24 +26,36 @@ class Sources:
         self.of = cache(self._of)
 
     def _of(self, task: str) -> str | None:
-        """Return the source of a task's function; None if it is not in a file."""
+        """Return the source of a task's function; None if it is not in a file, or not certain."""
         environment, _, name = task.rpartition(".")
-        found = [text for each, env, text in self._functions() if each == name and env]
-        return found[0] if environment and len(found) == 1 else None
+        named = [each for each in self._functions() if each.name == name]
+        # Another file may have a function of that name.
+        beside = [each for each in named if environment in each.environments]
+        found = beside or named
+        return found[0].text if environment and len(found) == 1 else None
 
-    def _functions(self) -> list[tuple[str, bool, str]]:
+    def _functions(self) -> "list[_Function]":
         if not hasattr(self, "_found"):
             self._found = [each for file in self._bundle.files for each in self._in(file.blob)]
         return self._found
 
-    def _in(self, blob: bytes) -> list[tuple[str, bool, str]]:
+    def _in(self, blob: bytes) -> "list[_Function]":
         try:
             text = bytes(self._blobs.get(blob)).decode()
             tree = ast.parse(text)
         except (StorageError, SyntaxError, ValueError):
             return []
+        environments = frozenset(_ENVIRONMENT.findall(text))
         return [
-            (node.name, bool(node.decorator_list), ast.get_source_segment(text, node) or "")
+            _Function(node.name, ast.get_source_segment(text, node) or "", environments)
             for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.decorator_list
         ]
+
+
+class _Function(NamedTuple):
+    """A decorated function, and the environments that its file makes."""
+
+    name: str
+    text: str
+    environments: frozenset[str]
