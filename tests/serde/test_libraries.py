@@ -395,6 +395,42 @@ def test_polars_frames_and_series_come_back_equal(blobs: MemoryBlobs) -> None:
         assert round_trip(series, blobs).equals(series, check_names=True)
 
 
+def test_a_large_polars_frame_is_read_in_place(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    original = pl.DataFrame(
+        {"a": np.arange(1_000_000), "b": ["a text", "of some length"] * 500_000}
+    )
+    encoded = dumps(original, blobs)
+    assert len(encoded.data) < 1000
+    before = _anonymous()
+    result = loads(encoded.data, blobs)
+    assert result.equals(original)
+    assert _anonymous() - before < original.estimated_size() / 4
+
+
+def test_a_polars_frame_that_was_read_may_be_changed(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    original = pl.DataFrame({"a": np.arange(100_000), "b": ["text"] * 100_000})
+    data = dumps(original, blobs).data
+    result = loads(data, blobs)
+    result[3, "a"] = -1
+    result[3, "b"] = "changed"
+    result.extend(original)
+    assert result.row(3) == (-1, "changed")
+    assert loads(data, blobs).equals(original)
+
+
+def _anonymous() -> int:
+    rollup = Path("/proc/self/smaps_rollup")
+    lines = rollup.read_text().splitlines() if rollup.exists() else ["Anonymous: 0"]
+    return 1024 * int(next(line for line in lines if line.startswith("Anonymous")).split()[1])
+
+
+def test_types_that_arrow_lacks_come_back(blobs: MemoryBlobs) -> None:
+    frame = pl.DataFrame({"a": pl.Series([1, None, 2**100], dtype=pl.Int128)})
+    assert round_trip(frame, blobs).equals(frame)
+
+
 def test_chunks_of_a_polars_frame_do_not_count() -> None:
     whole = polars_frame()
     chunked = pl.concat([whole[:1], whole[1:]], rechunk=False)

@@ -189,6 +189,7 @@ def test_a_pandas_frame_that_was_read_may_be_changed(tmp_path: Path) -> None:
     [
         (pd.DataFrame([[1, 2]]), "named by text"),
         (pd.DataFrame({"a": [1, "x"]}), "cannot be stored as a table"),
+        (pl.DataFrame({"a": pl.Series([1], dtype=pl.Int128)}), "cannot be stored as a table"),
         (pd.DataFrame([[1, 2]], columns=["a", "a"]), "Duplicate|more than one column named 'a'"),
         (pa.table([[1], [2]], names=["a", "a"]), "more than one column named 'a'"),
     ],

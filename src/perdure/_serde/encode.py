@@ -155,7 +155,10 @@ class Writer:
         size = sum(map(len, parts))
         if size <= INLINE_BYTES:
             return Ext(f.RAW, b"".join(parts))
-        key = self.blobs.put(parts)
+        return self.blob(self.blobs.put(parts), size)
+
+    def blob(self, key: bytes, size: int) -> Ext:
+        """Return a node for a buffer that is in the blob store."""
         self.refs[key] = None
         return Ext(f.BLOB, key + size.to_bytes(8, "big"))
 

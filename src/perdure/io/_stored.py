@@ -7,13 +7,13 @@ travels far. Which of the two a table is in is no part of what it is.
 """
 
 import dataclasses
-import io
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from perdure._ports import Blobs
 from perdure._serde.format import INLINE_BYTES
+from perdure._serde.writing import BlobFile
 from perdure.errors import ConfigurationError, SerializationError
 from perdure.io import _tables as tables
 
@@ -210,7 +210,7 @@ def store_file(digest: bytes, size: int, blobs: Blobs) -> Stored:
 
 def _store_batches(batches: "pa.RecordBatchReader", kind: str, blobs: Blobs) -> Stored:
     content = _Content(batches.schema)
-    with _Writing(blobs) as file:
+    with BlobFile(blobs) as file:
         with _writer(tables.arrow().PythonFile(file, "w"), batches.schema, kind) as out:
             for batch in batches:
                 out.write_batch(batch)
@@ -223,12 +223,19 @@ def _store_polars(value: Any, kind: str, blobs: Blobs) -> Stored:
     import polars as pl
 
     verb = "sink" if isinstance(value, pl.LazyFrame) else "write"
-    with _Writing(blobs) as file:
+    with BlobFile(blobs) as file:
         if kind == PARQUET:
             getattr(value, f"{verb}_parquet")(file)
         else:
             getattr(value, f"{verb}_ipc")(file, compat_level=pl.CompatLevel.oldest())
-        return store_file(*file.commit(), blobs)
+        try:
+            return store_file(*file.commit(), blobs)
+        except ConfigurationError as error:
+            raise SerializationError(
+                f"a polars frame cannot be stored as a table: {error.message}",
+                hint="cast the columns that Arrow lacks a type for, or pass the polars frame as it "
+                "is, without a DataFrame around it",
+            ) from error
 
 
 def _writer(file: "pa.NativeFile", schema: "pa.Schema", kind: str) -> Any:
@@ -244,28 +251,6 @@ def _writer(file: "pa.NativeFile", schema: "pa.Schema", kind: str) -> Any:
 def _placed(digest: bytes, size: int, blobs: Blobs) -> tuple[bytes, int]:
     """Return where a file is that has become a blob: what is small travels with the value."""
     return (digest if size > INLINE_BYTES else bytes(blobs.get(digest))), size
-
-
-class _Writing(io.RawIOBase):
-    """A blob in the making, as a file."""
-
-    def __init__(self, blobs: Blobs) -> None:
-        self._sink = blobs.create()
-
-    def writable(self) -> bool:
-        """Whether it can be written to."""
-        return True
-
-    def write(self, data: Any) -> int:
-        """Add to the blob."""
-        return self._sink.write(memoryview(data).cast("B"))
-
-    def commit(self) -> tuple[bytes, int]:
-        """Return the digest and the size of the whole."""
-        return self._sink.commit()
-
-    def __exit__(self, *failure: object) -> None:
-        self._sink.abort()
 
 
 class _Content:
