@@ -30,7 +30,10 @@ NAMES = {
         TaskEnvironment Task Resources ReusePolicy RetryStrategy Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
-    "inside": "ctx Context custom_context get_custom_context durable logger",
+    "inside": """
+        ctx Context Checkpoint latest_checkpoint report custom_context get_custom_context durable
+        logger
+    """,
     "running": """
         run with_runcontext resume rerun get_run runs Run init init_from_config init_from_api_key
         init_in_cluster CodeChangedWarning EnvironmentChangedWarning PickledValueWarning
@@ -38,7 +41,7 @@ NAMES = {
     "files": "io",
     "artifacts": "artifacts",
 }
-GIVEN = {"Artifact", "Context", "Future", "Query", "Run", "Task"}
+GIVEN = {"Artifact", "Checkpoint", "Context", "Future", "Query", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
 
 INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "demand", "of", "policy", "reuse"} | {

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from perdure import durable as durable
     from perdure import errors as errors
     from perdure import io as io
+    from perdure import report as report
+    from perdure._api.checkpoint import Checkpoint as Checkpoint
+    from perdure._api.checkpoint import latest_checkpoint as latest_checkpoint
     from perdure._api.context import Context as Context
     from perdure._api.context import ctx as ctx
     from perdure._api.context import custom_context as custom_context
@@ -51,7 +54,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "perdure": ("artifacts", "durable", "errors", "io"),
+    "perdure": ("artifacts", "durable", "errors", "io", "report"),
+    "perdure._api.checkpoint": ("Checkpoint", "latest_checkpoint"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),

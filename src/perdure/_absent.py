@@ -16,18 +16,16 @@ _STARTED = "start runs when they are due: python script.py, or perdure run scrip
 _SERVER = "runs are on this machine: perdure.run(task, ...)"
 _GPU = "give the number of devices: perdure.Resources(gpu=1)"
 _STORAGE = 'say where files live with a URL: perdure.init(storage="s3://bucket/path")'
-_RECORD = "let traces or child tasks record progress: what is recorded survives"
 _OUTSIDE = "call the library from a task"
 
 _NAMES = {
     "AMD_GPU": _GPU,
     "APPLE_SILICON": _GPU,
     "AppHandle": _SERVER,
-    "BaseCheckpoint": _RECORD,
+    "BaseCheckpoint": "use perdure.Checkpoint",
     "Cache": 'use cache="disable"; a run that is resumed or rerun keeps what it finished',
     "CachePolicy": 'use cache="disable"',
     "CacheRequest": 'use cache="disable"',
-    "Checkpoint": _RECORD,
     "ConditionWebhook": "poll from a task, with perdure.durable.sleep in between",
     "Cron": _STARTED,
     "Device": _GPU,
@@ -57,7 +55,6 @@ _NAMES = {
     "deploy": _SERVER,
     "init_passthrough": _SERVER,
     "is_control_plane_available": _SERVER,
-    "latest_checkpoint": _RECORD,
     "load_interactive_ctx": "use perdure.get_run(name)",
     "load_plugin_config": _OUTSIDE,
     "new_condition": "poll from a task, with perdure.durable.sleep in between",
@@ -78,7 +75,6 @@ _MODULES = {
     "notify": "send it from a task",
     "prefetch": "fetch it in a task",
     "remote": "use perdure.get_run(name) and perdure.runs()",
-    "report": "return the report, or write it to a file",
     "sandbox": _OUTSIDE,
     "storage": _STORAGE,
     "syncify": "tasks have .aio, runs too",

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,9 @@ from perdure._storage.location import locate
 from perdure.errors import ConfigurationError, StorageError
 
 Durability = Literal["full", "process"]
+
+_CHECKPOINTS, _REPORTS = "checkpoints", "reports"
+_LONGEST_NAME = 200
 
 
 def _default_home() -> Path:
@@ -109,6 +113,16 @@ class Config:
         return self.home / "logs"
 
     @property
+    def checkpoints(self) -> Path:
+        """Folder of what actions saved for their next attempt; see :func:`checkpoint_path`."""
+        return self.home / _CHECKPOINTS
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the reports; see :func:`report_path`."""
+        return self.home / _REPORTS
+
+    @property
     def controllers(self) -> Path:
         """Folder in which live controllers keep their lock, socket and token."""
         return self.home / "controllers"
@@ -117,3 +131,24 @@ class Config:
 def log_path(logs: Path, worker: int) -> Path:
     """Return the log file of a worker, given the folder of logs."""
     return logs / f"{worker:012x}.log"
+
+
+def checkpoint_path(home: Path, run: str, action: bytes) -> Path:
+    """Return the folder of what an action keeps for its next attempt."""
+    return home / _CHECKPOINTS / folder_name(run) / action.hex()
+
+
+def report_path(home: Path, run: str, action: bytes) -> Path:
+    """Return the file of an action's report."""
+    return home / _REPORTS / folder_name(run) / f"{action.hex()}.html"
+
+
+def folder_name(run: str) -> str:
+    """Return the name of a run's folders: its own, unless file systems could mistake it.
+
+    A name may be longer than file systems take, and some do not tell ``Nightly`` from ``nightly``.
+    """
+    if run.isascii() and run == run.lower() and len(run) <= _LONGEST_NAME:
+        return run
+    told_apart = blake2b(run.encode(), digest_size=8).hexdigest()
+    return f"{run.encode()[:_LONGEST_NAME].decode(errors='ignore')}~{told_apart}"

@@ -140,7 +140,6 @@ def test_quantities():
         lambda: perdure.ReusePolicy(scope="run"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", cache="auto"),
-        lambda: env.task(report=True),
         lambda: w.double.override(cache="auto"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
         lambda: w.double.override(entrypoint=True),

@@ -11,8 +11,8 @@ import perdure
 from perdure import errors
 
 REFUSED = [
-    "Cache", "Checkpoint", "Cron", "GPU", "Image", "PodTemplate", "Secret",
-    "Trigger", "deploy", "serve", "current_project", "report", "remote", "extras",
+    "Cache", "Cron", "GPU", "Image", "PodTemplate", "Secret",
+    "Trigger", "deploy", "serve", "current_project", "remote", "extras",
 ]  # fmt: skip
 OPTIONS = {
     "image": "ghcr.io/a/b:c", "secrets": "KEY", "queue": "gpu",
@@ -20,7 +20,7 @@ OPTIONS = {
     "service_account": "me", "cache": "auto",
 }  # fmt: skip
 TASK_OPTIONS = {
-    "cache": "override", "report": True, "max_inline_io_bytes": 5, "triggers": (1,),
+    "cache": "override", "max_inline_io_bytes": 5, "triggers": (1,),
     "links": (1,), "entrypoint": True, "task_resolver": object(), "produces_artifacts": True,
 }  # fmt: skip
 
@@ -34,7 +34,7 @@ def test_what_is_lacking_is_refused_by_name(name):
     assert told.value.hint
 
 
-@pytest.mark.parametrize("name", ["storage", "report", "remote", "git", "extras", "types", "app"])
+@pytest.mark.parametrize("name", ["storage", "remote", "git", "extras", "types", "app"])
 def test_submodules_are_refused_by_name(name):
     with pytest.raises(errors.NotSupportedError, match=rf"perdure\.{name} is not supported"):
         importlib.import_module(f"perdure.{name}")
@@ -177,7 +177,7 @@ def test_what_means_nothing_on_one_machine_is_said():
         perdure.init_from_config(nonsense=1)
 
 
-@pytest.mark.parametrize("name", ["checkpoint", "report", "run_start_time", "raw_data_path"])
+@pytest.mark.parametrize("name", ["run_start_time", "raw_data_path"])
 def test_what_the_context_lacks_is_refused_by_name(name):
     from perdure._api.context import Context
 

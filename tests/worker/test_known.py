@@ -18,7 +18,8 @@ class Session:
     def __init__(self, pages: list[Recorded]) -> None:
         self.lock = threading.Lock()
         self.messages: list[Message] = []
-        self.blobs = None
+        self.blobs = self.home = None
+        self.sync = False
         self.pages = pages
         self.attempt: Attempt
 

@@ -62,7 +62,8 @@ class Session:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.messages: list[Message] = []
-        self.blobs = None
+        self.blobs = self.home = None
+        self.sync = False
         self.patience = Patience()
 
     def number(self, spec: TaskSpec) -> int:

@@ -3,24 +3,27 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from perdure import _serde
 from perdure._api.options import refuse
 from perdure._api.scope import Scope, current
+from perdure.config import checkpoint_path
 from perdure.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from perdure._api.checkpoint import Checkpoint
+    from perdure._api.report import Report
 
 _changed: ContextVar[tuple[Scope, Mapping[str, str]] | None] = ContextVar(
     "perdure_custom_context", default=None
 )
 _NOT_BUILT = frozenset({
-    "checkpoint", "code_bundle", "compiled_image_cache", "data", "disable_run_cache",
-    "group_data", "input_path", "output_path", "rank", "raw_data_path", "report", "run_base_dir",
+    "code_bundle", "compiled_image_cache", "data", "disable_run_cache",
+    "group_data", "input_path", "output_path", "rank", "raw_data_path", "run_base_dir",
     "run_start_time", "version", "world_size",
 })  # fmt: skip
 _HINTS = {
-    "checkpoint": "let traces or child tasks record progress",
-    "report": "return the report, or write it to a file",
     "run_start_time": "take the time in the root task: perdure.durable.now()",
 }
 
@@ -62,6 +65,23 @@ class Context:
         self.task = scope.task
         self.attempt_number = scope.number
         self.is_replay = scope.replay
+        self._scope = scope
+
+    @property
+    def checkpoint(self) -> "Checkpoint":
+        """What this action keeps for its next attempt."""
+        from perdure._api.checkpoint import Checkpoint
+
+        scope = self._scope
+        folder = checkpoint_path(scope.home, scope.run, scope.action)
+        return Checkpoint(folder, sync=scope.sync)
+
+    @property
+    def report(self) -> "Report":
+        """The report of this action."""
+        from perdure._api.report import report_of
+
+        return report_of(self._scope)
 
     @property
     def custom_context(self) -> Mapping[str, str]:

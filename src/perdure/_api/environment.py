@@ -88,7 +88,8 @@ class TaskEnvironment:
             function: The function, when used without parentheses.
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
-                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``.
+                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``, ``report`` (a task
+                that logs to ``perdure.report`` has a report in any case).
 
         Raises:
             ConfigurationError: An option makes no sense.

@@ -300,19 +300,19 @@ def _is_whole(number: object) -> bool:
 _HINTS = {
     "image": "leave it out: tasks run in this interpreter, with what is installed here",
     "secrets": "leave it out: tasks see the environment variables of this process",
-    "report": "return the report, or write it to a file",
-    "checkpoint": "let traces or child tasks record progress",
+    "checkpoint": "leave it out: every action has perdure.ctx().checkpoint",
     "triggers": "start runs when they are due: python script.py, or perdure run script.py",
 }
 
 NOT_BUILT = frozenset({
-    "image", "secrets", "queue", "plugin_config", "report", "pod_template",
+    "image", "secrets", "queue", "plugin_config", "pod_template",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
     "schedule", "priority", "service_account", "entrypoint", "produces_artifacts", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
     "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
+    "report",
 })  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from perdure._serde import Encoded
 
 if TYPE_CHECKING:
     from perdure._api.future import Future
+    from perdure._api.report import Report
 
 
 class Scope(Protocol):
@@ -31,6 +32,7 @@ class Scope(Protocol):
         number: 0-based number of the attempt.
         replay: Whether calls may find recorded outcomes.
         depth: 0 for the root action.
+        report: What it has reported so far, if anything.
     """
 
     run: str
@@ -39,6 +41,15 @@ class Scope(Protocol):
     number: int
     replay: bool
     depth: int
+    report: "Report | None"
+
+    @property
+    def home(self) -> Path:
+        """Folder of checkpoints and reports."""
+
+    @property
+    def sync(self) -> bool:
+        """Whether what is stored must survive power loss."""
 
     @property
     def blobs(self) -> Blobs:

@@ -225,7 +225,7 @@ class Task(Generic[P, R]):
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``short_name``, ``reusable`` (a :class:`ReusePolicy`, or ``"off"``).
+                ``short_name``, ``report``, ``reusable`` (a :class:`ReusePolicy`, or ``"off"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.

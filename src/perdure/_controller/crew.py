@@ -102,7 +102,8 @@ class Crew:
             sync = config.durability == "full"
             session.send(
                 Welcome(
-                    bundle, str(config.blobs), config.grace, concurrency, sync, config.storage
+                    bundle, str(config.blobs), config.grace, concurrency, sync, config.storage,
+                    str(config.home),
                 )
             )  # fmt: skip
         return worker

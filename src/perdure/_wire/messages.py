@@ -237,6 +237,7 @@ class Welcome(Message, tag=30):
         concurrency: Attempts an async worker runs at once, however long they take.
         sync: Whether stored blobs must survive power loss.
         storage: URL of where blobs live if the folder holds copies only, else "".
+        home: Folder of checkpoints and reports.
     """
 
     bundle: Bundle
@@ -245,6 +246,7 @@ class Welcome(Message, tag=30):
     concurrency: int = 1
     sync: bool = True
     storage: str = ""
+    home: str = ""
 
 
 class Assign(Message, tag=31):

@@ -270,6 +270,7 @@ class AsyncExecutor(Session):
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
         self.surroundings.leave_if_forked(outcome)
+        attempt.publish()
         with self.lock:
             if not attempt.calls:
                 self._active -= 1

@@ -44,6 +44,7 @@ from perdure.errors import CancelledError as PerdureCancelledError
 from perdure.errors import PerdureError, SerializationError, TaskTimeoutError
 
 if TYPE_CHECKING:
+    from perdure._api.report import Report
     from perdure._worker.session import Session
 
 
@@ -55,13 +56,15 @@ class Attempt:
         number: 0-based number of the attempt, as users see it.
         calls: Futures of children and sleeps without an outcome, by action id.
         cancelled_for: ``cancelled`` or ``timeout`` once it has been told to stop, else "".
+        report: What it has reported so far, if anything.
         runner: What executes it in an async worker.
     """
 
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
         "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
-        "cancelled_for", "depth", "handle", "number", "replay", "run", "runner", "steps", "task",
+        "cancelled_for", "depth", "handle", "number", "replay", "report", "run", "runner", "steps",
+        "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -86,6 +89,7 @@ class Attempt:
         self.calls: dict[bytes, Future[Any]] = {}
         self.steps: dict[bytes, Future[Any]] = {}
         self.cancelled_for = ""
+        self.report: Report | None = None
         self.runner: Any = None
 
     @property
@@ -178,6 +182,18 @@ class Attempt:
         )  # fmt: skip
         return seconds
 
+    def publish(self) -> None:
+        """Write what it has reported for the last time; its outcome does not depend on that."""
+        if self.report is None:
+            return
+        from perdure._api.report import publish
+
+        try:
+            publish(self, final=True)
+        except OSError as error:
+            with self._session.lock:
+                self._warn(f"has a report that could not be written: {error}")
+
     def abandon(self) -> None:
         """Settle what nobody answers any more: a thread left behind would wait for it for ever."""
         left = [*self.calls.values(), *self.steps.values()]
@@ -201,6 +217,16 @@ class Attempt:
         self._session.messages.append(Event(self.handle, "warning", f"{self.task} {text}"))
 
     # --- the Scope --------------------------------------------------------------------------------
+
+    @property
+    def home(self) -> Path:
+        """Folder of checkpoints and reports."""
+        return self._session.home
+
+    @property
+    def sync(self) -> bool:
+        """Whether what is stored must survive power loss."""
+        return self._session.sync
 
     @property
     def custom_context(self) -> Mapping[str, Any]:

@@ -58,6 +58,8 @@ class Session(ABC):
         messages: Gathered, not sent yet, in order.
         attempts: Those that have started, by handle.
         blobs: Where large values live.
+        home: Folder of checkpoints and reports.
+        sync: Whether what is stored must survive power loss.
     """
 
     def __init__(self, link: "Link") -> None:
@@ -67,6 +69,8 @@ class Session(ABC):
         self._learning: dict[int, Attempt] = {}
         welcome = link.welcome
         self.blobs = open_blobs(Path(welcome.blobs), welcome.storage, sync=welcome.sync)
+        self.home = Path(welcome.home)
+        self.sync = welcome.sync
         self.logs = link.logs
         self.surroundings = Surroundings()
         self.patience = Patience()

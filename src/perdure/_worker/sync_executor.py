@@ -263,6 +263,7 @@ class SyncExecutor(Session):
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
         self.surroundings.leave_if_forked(outcome)
+        attempt.publish()
         log = self.logs.end(attempt.handle)
         with self.lock:
             self._waiters = 0

@@ -17,6 +17,7 @@ _VERBS = {
     "show": ("perdure.cli.show:show", "Show a run as a tree, or one action in full."),
     "diff": ("perdure.cli.diff:diff", "Compare two runs."),
     "logs": ("perdure.cli.logs:logs", "Print what the actions of a run wrote."),
+    "report": ("perdure.cli.reports:report", "Print where the reports of a run are."),
     "watch": ("perdure.cli.drive:watch", "Follow a run that another process drives."),
     "artifact": ("perdure.cli.artifact:artifact", "List, show and tag published values."),
     "lineage": ("perdure.cli.lineage:lineage", "Show where values came from and where they went."),

@@ -10,7 +10,7 @@ import msgspec
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.cli import exits, progress, render, report, tree
-from perdure.client import link
+from perdure.client import link, reports
 from perdure.client.provenance import provenance
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def _run_json(row: RunRow) -> dict[str, Any]:
         "tree": None if root is None else tree.as_dict(root),
         "code": _code_json(row),
         "events": [_event(each) for each in link.views().events(row.key)],
+        "reports": [each._asdict() for each in reports.of_run(row)],
     }
 
 
@@ -81,6 +82,8 @@ def _run_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
     lines += _code_words(row, packages=packages)
     if row.parent:
         lines.append(report.labelled("rerun of", row.parent))
+    if found := reports.of_run(row):
+        lines.append(report.labelled("report", _where(row, found)))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
     lines += _notices(islice(link.views().events(row.key), _NOTICES))
@@ -108,6 +111,11 @@ def _code_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
     return lines
 
 
+def _where(row: RunRow, found: "list[reports.Found]") -> str:
+    more = f", and {len(found) - 1} more: perdure report {row.name}" if len(found) > 1 else ""
+    return f"{found[0].path}{more}"
+
+
 def _action_json(row: RunRow, action: "ActionDetail") -> dict[str, Any]:
     return (
         report.action_dict(action.summary)
@@ -125,6 +133,7 @@ def _action_json(row: RunRow, action: "ActionDetail") -> dict[str, Any]:
             ],
             "events": [_event(each) for each in action.events],
             "log": [line.text for line in _log(row, action)],
+            "report": reports.of_action(row, action.summary),
         }
     )
 
@@ -146,6 +155,8 @@ def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]"
         report.labelled("inputs", report.preview(action.inputs, 2000)),
     ]
     lines += report.outcome_lines(action.outcome, limit=2000)
+    if path := reports.of_action(row, brief):
+        lines.append(report.labelled("report", str(path)))
     lines += [report.labelled(each.kind, each.text) for each in action.events]
     for each in action.attempts:
         took_text = render.duration(each.ended - each.started)

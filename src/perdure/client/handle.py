@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.ids import root_id
@@ -107,6 +108,22 @@ class Run:
         from perdure.client.output import lines
 
         return (line.text for line in lines(self.name, action, follow=follow))
+
+    @twofold
+    def report(self, action: str | None = None) -> Path | None:
+        """Return the file of a report, None if there is none.
+
+        Args:
+            action: Of this action, by its number, its id or the beginning of it; otherwise the
+                root's, or the first there is.
+        """
+        from perdure.client import reports
+
+        row = link.get(self.name)
+        if action is not None:
+            return reports.of_action(row, link.action(row, action).summary)
+        found = reports.of_run(row)
+        return found[0].path if found else None
 
     @twofold
     def abort(self) -> None:
