@@ -196,6 +196,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
         retryable: Whether the retry policy may try again.
         payload: Encoded exception from which the original class is rebuilt; empty when the
             controller itself made the failure (then ``code`` names the class).
+        blobs: Digests (32 bytes each) of the blobs that ``payload`` refers to.
     """
 
     type: str
@@ -204,6 +205,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     code: str = "user"
     retryable: bool = True
     payload: bytes = b""
+    blobs: tuple[bytes, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

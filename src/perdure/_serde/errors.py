@@ -23,7 +23,7 @@ from perdure._serde import format as f
 from perdure._serde.classes import load_global, reference, type_name
 from perdure._serde.decode import loads
 from perdure._serde.encode import Unencodable, Writer, dumps
-from perdure._serde.format import Ext, printable
+from perdure._serde.format import Encoded, Ext, printable
 from perdure._serde.registry import RESOLVERS, EncodeHandler, decodes
 
 if TYPE_CHECKING:
@@ -56,16 +56,17 @@ def dump_error(error: BaseException, blobs: Blobs, *, retryable: bool) -> Failur
         retryable: The verdict of the retry policy's filter.
     """
     try:
-        payload = dumps(error, blobs).data
+        encoded = dumps(error, blobs)
     except (errors.SerializationError, errors.StorageError):
-        payload = b""  # type, message and traceback still tell what happened
+        encoded = Encoded(b"", b"")  # type, message and traceback still tell what happened
     return Failure(
         type=_qualified(type(error)),
         message=_message(error),
         traceback=_format(error),
         code=error.code if isinstance(error, errors.PerdureError) else "user",
         retryable=retryable,
-        payload=payload,
+        payload=encoded.data,
+        blobs=encoded.blobs,
     )
 
 
