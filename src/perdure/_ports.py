@@ -175,7 +175,17 @@ class Blobs(Protocol):
         """
 
     def has(self, digest: bytes) -> bool:
-        """Whether the blob is stored."""
+        """Whether the blob is stored; if it is, as :meth:`keep`."""
+
+    def keep(self, digest: bytes) -> None:
+        """Keep a blob from being collected for the next hour, although nothing may refer to it.
+
+        Called before a digest is recorded that was not put just now but found: in another run's
+        row, in a cache, in a value that holds it.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+        """
 
     def create(self) -> Sink:
         """Begin a blob that is written piece by piece."""

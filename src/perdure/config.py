@@ -133,6 +133,14 @@ def log_path(logs: Path, worker: int) -> Path:
     return logs / f"{worker:012x}.log"
 
 
+def worker_of(log: Path) -> int | None:
+    """Return the worker whose log file that is, None if it is none."""
+    try:
+        return int(log.stem, 16) if log.suffix == ".log" else None
+    except ValueError:
+        return None
+
+
 def checkpoint_path(home: Path, run: str, action: bytes) -> Path:
     """Return the folder of what an action keeps for its next attempt."""
     return home / _CHECKPOINTS / folder_name(run) / action.hex()

@@ -33,6 +33,8 @@ class Scope(Protocol):
         replay: Whether calls may find recorded outcomes.
         depth: 0 for the root action.
         report: What it has reported so far, if anything.
+        home: Folder of checkpoints and reports.
+        sync: Whether what is stored must survive power loss.
     """
 
     run: str
@@ -42,14 +44,8 @@ class Scope(Protocol):
     replay: bool
     depth: int
     report: "Report | None"
-
-    @property
-    def home(self) -> Path:
-        """Folder of checkpoints and reports."""
-
-    @property
-    def sync(self) -> bool:
-        """Whether what is stored must survive power loss."""
+    home: Path
+    sync: bool
 
     @property
     def blobs(self) -> Blobs:

@@ -7,10 +7,15 @@ then set to the same moment for all: a file that somebody has written to since i
 another, and is read as a whole before it is used, however large it is. Content goes straight from
 the caller's buffer to the file, and readers map the file, so that all processes of a machine share
 one copy in the page cache and none has one of its own.
+
+Blobs that nothing refers to are collected (see ``sweeping.py``), but not while they are fresh. So
+whoever finds a blob that is stored already, and is going to refer to it, makes it fresh: the time
+of access of its file is the last time that somebody wanted it.
 """
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import time
@@ -19,6 +24,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from perdure._blobs.hashing import as_bytes, blake3_of
+from perdure._blobs.holding import held
 from perdure._blobs.sink import READ_ONLY, TEMPORARY, WRITE_CHUNK, LocalSink, unwritable
 from perdure._blobs.writeback import begin_writeback
 from perdure.errors import BlobCorruptError, BlobMissingError, StorageError
@@ -28,6 +34,7 @@ _REMEMBERED = 10_000  # blobs of which a process knows that they are whole, or o
 _VERIFIED_BYTES = 64 << 20  # takes 10 ms; reading a larger blob in place takes none
 _SEALED = 315_532_800 * 10**9  # the first moment of 1980, in nanoseconds
 _STALE_SECONDS = 24 * 3600
+_FRESH_SECONDS = 600  # no need to make a blob fresh more often
 
 _T = TypeVar("_T")
 
@@ -46,6 +53,7 @@ class LocalBlobs:
         self._sync = sync
         self._verified: dict[bytes, tuple[int, int, int]] = {}
         self._synced: dict[bytes, None] = {}
+        self._kept: dict[bytes, float] = {}
 
     def path(self, digest: bytes) -> Path:
         """Return where the blob is, or would be, stored."""
@@ -63,7 +71,7 @@ class LocalBlobs:
         digest, size = _digest(views), sum(map(len, views))
         path = self._path(digest)
         try:
-            if not _is_stored(path, size):
+            if not self._is_kept(path, size):
                 self._write(path, views)
             elif self._sync and digest not in self._synced:
                 _sync_stored(path)
@@ -81,14 +89,15 @@ class LocalBlobs:
         """Give an open file its name, durably: it has just been written, and hashed."""
         path = self.path(digest)
         known = digest in (self._synced if self._sync else self._verified)
-        if known and _is_stored(str(path), os.fstat(descriptor).st_size):
+        if known and self._is_kept(str(path), os.fstat(descriptor).st_size):
             return  # by this process: many files of a folder may be the same
         if not path.parent.is_dir():
             self._make(path.parent)
         if self._sync:
             os.fsync(descriptor)
-        os.rename(temporary, path)  # noqa: PTH104 - as below
-        _seal(descriptor)
+        with held(self._folder, fcntl.LOCK_SH):
+            os.rename(temporary, path)  # noqa: PTH104 - as below
+            _seal(descriptor)
         remember(self._verified, digest, _state(os.fstat(descriptor)))
         if self._sync:
             _sync_folder(str(path.parent))
@@ -112,10 +121,7 @@ class LocalBlobs:
         try:
             view, status = _mapped(path, digest, private)
         except FileNotFoundError:
-            raise BlobMissingError(
-                f"blob {digest.hex()} is not in {self._folder}",
-                hint=f"was the folder cleaned or only partly copied? Restore it, or {_ANEW}",
-            ) from None
+            raise self._missing(digest) from None
         except OSError as error:
             raise StorageError(
                 f"blob {path} cannot be read: {error.strerror or error}",
@@ -172,8 +178,26 @@ class LocalBlobs:
         return self._path(digest)
 
     def has(self, digest: bytes) -> bool:
-        """Whether the blob is stored."""
-        return os.path.exists(self._path(digest))  # noqa: PTH110 - a Path per call costs more
+        """Whether the blob is stored; if it is, as :meth:`keep`."""
+        return self._is_kept(self._path(digest))
+
+    def keep(self, digest: bytes) -> None:
+        """Keep a blob from being collected for the next hour, although nothing may refer to it.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+            StorageError: It cannot be kept.
+        """
+        now = time.time()
+        if self._kept.get(digest, 0.0) > now - _FRESH_SECONDS:
+            return
+        try:
+            is_kept = self._is_kept(self._path(digest))
+        except OSError as error:
+            raise unwritable(error, self._path(digest), 0, self._folder) from error
+        if not is_kept:
+            raise self._missing(digest)
+        remember(self._kept, digest, now)
 
     def clean(self) -> None:
         """Remove what writers left behind that died, more than a day ago, while they wrote."""
@@ -183,9 +207,28 @@ class LocalBlobs:
                 if stale.stat().st_mtime < time.time() - _STALE_SECONDS:
                     stale.unlink()
 
+    def _missing(self, digest: bytes) -> BlobMissingError:
+        return BlobMissingError(
+            f"blob {digest.hex()} is not in {self._folder}",
+            hint=f"was the folder cleaned or only partly copied? Restore it, or {_ANEW}",
+        )
+
     def _path(self, digest: bytes) -> str:
         name = digest.hex()
         return f"{self._folder}/{name[:2]}/{name[2:]}"
+
+    def _is_kept(self, path: str, size: int | None = None) -> bool:
+        """Whether a blob is there, not cut short by a power loss, and from now on fresh."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a Path per call costs more
+            if size not in (None, found.st_size):
+                return False
+            if found.st_atime < time.time() - _FRESH_SECONDS:
+                with held(self._folder, fcntl.LOCK_SH):
+                    os.utime(path, ns=(time.time_ns(), found.st_mtime_ns))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
 
     def _write(self, path: str, views: list[memoryview]) -> None:
         folder = os.path.dirname(path)  # noqa: PTH120 - as above
@@ -195,8 +238,9 @@ class LocalBlobs:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, READ_ONLY)
         try:
             _fill(descriptor, views, sync=self._sync)
-            os.rename(temporary, path)  # noqa: PTH104 - as above
-            _seal(descriptor)
+            with held(self._folder, fcntl.LOCK_SH):
+                os.rename(temporary, path)  # noqa: PTH104 - as above
+                _seal(descriptor)
         except BaseException:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108 - as above
@@ -263,14 +307,6 @@ def _digest(views: list[memoryview]) -> bytes:
     return blake3_of(views)
 
 
-def _is_stored(path: str, size: int) -> bool:
-    """Whether a blob is there, and not cut short by a power loss before it was on disk."""
-    try:
-        return os.stat(path).st_size == size  # noqa: PTH116 - as above
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def _state(status: os.stat_result) -> tuple[int, int, int]:
     """Return what would be another if the file had been written to."""
     return (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -300,8 +336,11 @@ def _fill(descriptor: int, views: list[memoryview], *, sync: bool) -> None:
 
 
 def _seal(descriptor: int) -> None:
-    """Mark a file as written, for good. Without the mark, it is only looked at once more."""
-    os.utime(descriptor, ns=(_SEALED, _SEALED))
+    """Mark a file as written, for good, and as wanted now.
+
+    Without the first mark, it is only looked at once more.
+    """
+    os.utime(descriptor, ns=(time.time_ns(), _SEALED))
 
 
 def _sync_stored(path: str) -> None:

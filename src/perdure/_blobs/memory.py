@@ -39,6 +39,14 @@ class MemoryBlobs:
         """Whether the blob is stored."""
         return digest in self._blobs
 
+    def keep(self, digest: bytes) -> None:
+        """Do nothing: what is in memory goes with the object.
+
+        Raises:
+            BlobMissingError: There is no such blob.
+        """
+        self.get(digest)
+
     def create(self) -> "_MemorySink":
         """Begin a blob that is written piece by piece."""
         return _MemorySink(self)

@@ -92,6 +92,9 @@ class RemoteBlobs:
         """Whether the blob is stored: in the bucket, not only near."""
         return digest in self._stored or self._store.size(self._key(digest)) is not None
 
+    def keep(self, digest: bytes) -> None:
+        """Do nothing: what is in a bucket is not collected."""
+
     def where(self, digest: bytes) -> str:
         """Return the URL under which the blob is, or would be, stored."""
         return self._place._replace(path=self._key(digest)).url

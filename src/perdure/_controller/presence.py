@@ -7,6 +7,7 @@ the owner is gone. The file tells address and token of the controller's socket, 
 its user only.
 """
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -94,6 +95,16 @@ def is_alive(folder: Path, owner: str) -> bool:
     finally:
         os.close(file)
     return False
+
+
+def starts(folder: Path) -> dict[str, float]:
+    """Return the controllers that live now, by name, and when they were started."""
+    living = (path for path in folder.glob("*.json") if is_alive(folder, path.stem))
+    started = {}
+    for path in living:
+        with contextlib.suppress(FileNotFoundError):  # it has just ended
+            started[path.stem] = path.stat().st_mtime
+    return started
 
 
 def contact(folder: Path, owner: str) -> Contact | None:

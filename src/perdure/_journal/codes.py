@@ -15,6 +15,9 @@ PHASE_NUMBERS = {
     Phase.ABORTED: 7,
     Phase.INTERRUPTED: 8,
 }
+RUIN = 0
+"""Not a phase: what is left of a run that is being removed; see ``perdure._housekeeping``."""
+
 PHASES = {number: phase for phase, number in PHASE_NUMBERS.items()}
 FINAL_NUMBERS = tuple(sorted(PHASE_NUMBERS[phase] for phase in FINAL_PHASES))
 

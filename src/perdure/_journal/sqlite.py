@@ -18,7 +18,7 @@ from typing import TypeGuard, assert_never
 from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
 from perdure._journal import artifacts
-from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS
+from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS, RUIN
 from perdure._journal.faults import StorageErrors
 from perdure._journal.lineage import LINEAGE_COLUMNS, links
 from perdure._journal.lookup import LookupTables, last_seq
@@ -107,7 +107,7 @@ class SqliteJournal:
         """Take the run's lease and return the new epoch."""
         with self._transaction() as db:
             found = db.execute(
-                "SELECT name, owner, epoch FROM runs WHERE key = ?", (run,)
+                "SELECT name, owner, epoch FROM runs WHERE key = ? AND phase <> ?", (run, RUIN)
             ).fetchone()
             if found is None:
                 raise RunNotFoundError(f"the journal has no run with key {run}")

@@ -162,6 +162,15 @@ class Writer:
         self.refs[key] = None
         return Ext(f.BLOB, key + size.to_bytes(8, "big"))
 
+    def refer(self, digest: bytes) -> None:
+        """Say that the value refers to a blob that was stored some time before.
+
+        Raises:
+            BlobMissingError: It is not there any more.
+        """
+        self.blobs.keep(digest)
+        self.refs[digest] = None
+
 
 def _dumps_tagged(value: object, blobs: Blobs) -> Encoded:
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure._core.model import Failure, Outcome, Phase
-from perdure._journal.codes import KINDS, PHASE_NUMBERS, PHASES
+from perdure._journal.codes import KINDS, PHASE_NUMBERS, PHASES, RUIN
 from perdure._journal.rows import (
     RUN_COLUMNS,
     decode_digests,
@@ -112,7 +112,7 @@ class SqliteViews:
             limit: At most so many.
             before: Only those older than the run of this key: the last one of the page before.
         """
-        wanted: dict[str, object] = {}
+        wanted: dict[str, object] = {"phase <> ?": RUIN}
         if phase is not None:
             wanted["phase = ?"] = PHASE_NUMBERS[phase]
         if task is not None:
@@ -121,8 +121,7 @@ class SqliteViews:
             wanted["name GLOB ?"] = name
         if before is not None:
             wanted["key < ?"] = before
-        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
-        query = f"{_RUNS} {where} ORDER BY key DESC LIMIT ?"
+        query = f"{_RUNS} WHERE {' AND '.join(wanted)} ORDER BY key DESC LIMIT ?"
         return [_run_summary(row) for row in self._db.rows(query, *wanted.values(), limit)]
 
     def run(self, name: str) -> RunDetail | None:

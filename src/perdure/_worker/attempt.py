@@ -63,8 +63,8 @@ class Attempt:
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
         "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
-        "cancelled_for", "depth", "handle", "number", "replay", "report", "run", "runner", "steps",
-        "task",
+        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run", "runner",
+        "steps", "sync", "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -86,6 +86,7 @@ class Attempt:
         self.depth = assign.depth
         self.handle = assign.attempt
         self.blobs = session.blobs
+        self.home, self.sync = session.home, session.sync
         self.calls: dict[bytes, Future[Any]] = {}
         self.steps: dict[bytes, Future[Any]] = {}
         self.cancelled_for = ""
@@ -217,16 +218,6 @@ class Attempt:
         self._session.messages.append(Event(self.handle, "warning", f"{self.task} {text}"))
 
     # --- the Scope --------------------------------------------------------------------------------
-
-    @property
-    def home(self) -> Path:
-        """Folder of checkpoints and reports."""
-        return self._session.home
-
-    @property
-    def sync(self) -> bool:
-        """Whether what is stored must survive power loss."""
-        return self._session.sync
 
     @property
     def custom_context(self) -> Mapping[str, Any]:

@@ -115,6 +115,18 @@ def number(count: int) -> str:
     return f"{count:,}"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes, short: ``512 B``, ``3.4 MiB``."""
+    if count < 1024:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("KiB", "MiB", "GiB"):
+        amount /= 1024
+        if amount < 999.95:
+            return f"{amount:.1f} {unit}"
+    return f"{amount / 1024:.1f} TiB"
+
+
 def summary(phases: Iterable[tuple[Phase, int]]) -> "Text":
     """Return ``9,120 succeeded  3 failed``: how many are in which phase, without zeros."""
     from rich.text import Text

@@ -5,7 +5,7 @@ The journal is the meeting point: every process of one home sees the same runs, 
 
 import difflib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -72,6 +72,17 @@ def blobs() -> "Blobs":
         sync = current.durability == "full"
         _blobs = (current, open_blobs(current.blobs, current.storage, sync=sync))
     return _blobs[1]
+
+
+def keep_blobs(digests: Iterable[bytes]) -> None:
+    """Keep blobs of an old run until a new one that refers to them is recorded.
+
+    Raises:
+        BlobMissingError: One is gone.
+    """
+    store = blobs()
+    for digest in digests:
+        store.keep(digest)
 
 
 def find(name: str) -> RunRow | None:

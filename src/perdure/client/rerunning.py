@@ -78,6 +78,7 @@ def _rerun(
     )
     if new_inputs:
         _replace_inputs(row, new_inputs)
+    link.keep_blobs((*row.blobs, *(file.blob for file in bundle.files)))
     link.runtime().submit(row)
     return Run(row.name)
 
@@ -165,7 +166,8 @@ def _replace_inputs(row: RunRow, new: dict[str, Any]) -> None:
         recorded = _serde.loads(row.inputs, blobs)
         positional, keyword = task.binder().arguments({**recorded, **new})
         encoded = _serde.dumps(task.bind(tuple(positional), dict(keyword)), blobs)
-    row.inputs, row.inputs_digest, row.blobs = encoded.data, encoded.digest, encoded.blobs
+    row.inputs, row.inputs_digest = encoded.data, encoded.digest
+    row.blobs = (*row.blobs, *encoded.blobs)  # the context may refer to some, too
 
 
 def _mind_the_environment(old: RunRow) -> None:

@@ -174,14 +174,15 @@ def _start(
             f"a future was passed to perdure.run({task.name}): it belongs to another run",
             hint="wait for it and pass its result",
         )
+    custom = _serde.dumps(context.custom_context, blobs)
     row = RunRow(
         name=context.name or new_name(task.name),
         spec=task.spec(),
         inputs=encoded.data,
         inputs_digest=encoded.digest,
-        blobs=encoded.blobs,
+        blobs=(*encoded.blobs, *custom.blobs),
         bundle=Bundle(),
-        context=_serde.dumps(context.custom_context, blobs).data if context.custom_context else b"",
+        context=custom.data if context.custom_context else b"",
         options=context.encoded(),
         created=time.time(),
     )

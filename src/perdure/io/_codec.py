@@ -16,7 +16,7 @@ BY_REFERENCE.update((File, Dir))
 @encodes(File)
 def _file(writer: Writer, value: File[Any]) -> Ext:
     digest, size = value._stored_in(writer.blobs)
-    writer.refs[digest] = None
+    writer.refer(digest)
     return writer.node(f.FILE, (digest, size, value.name, value.format, value.hash))
 
 
@@ -29,7 +29,8 @@ def _to_file(reader: Reader, payload: memoryview) -> File[Any]:
 @encodes(Dir)
 def _folder(writer: Writer, value: Dir[Any]) -> Ext:
     entries = value._stored_in(writer.blobs)
-    writer.refs.update(dict.fromkeys(digest for _, digest, _ in entries))
+    for _, digest, _ in entries:
+        writer.refer(digest)
     flat = [part for entry in entries for part in entry]
     return writer.node(f.DIR, (value.name, value.format, value.hash, flat))
 
