@@ -16,6 +16,7 @@ _VERBS = {
     "ls": ("perdure.cli.ls:ls", "List runs, newest first."),
     "show": ("perdure.cli.show:show", "Show a run as a tree, or one action in full."),
     "diff": ("perdure.cli.diff:diff", "Compare two runs."),
+    "debug": ("perdure.cli.debug:debug", "Execute one action again in the debugger."),
     "logs": ("perdure.cli.logs:logs", "Print what the actions of a run wrote."),
     "report": ("perdure.cli.reports:report", "Print where the reports of a run are."),
     "watch": ("perdure.cli.drive:watch", "Follow a run that another process drives."),
