@@ -4,7 +4,7 @@ import pytest
 
 from perdure._blobs.memory import MemoryBlobs
 
-# torch is large, so that the gate installs it for one Python only (tools/dev.py).
+# torch is large: the gate has it on one Python, and where pip need not fetch it (tools/dev.py).
 collect_ignore = [] if importlib.util.find_spec("torch") else ["test_tensors.py"]
 
 
