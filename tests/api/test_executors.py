@@ -1,6 +1,7 @@
 """What happens to tasks in real worker processes, driven by a small controller."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 import workloads as w
@@ -109,6 +110,7 @@ def _scoped(controller, depth, call):
 
     class Session:
         blobs = controller.blobs
+        home, sync = Path("nowhere"), False
 
     attempt = Attempt(m.Assign(1, 1, "r", b"i" * 16, 0, b"", depth=depth), "w.t", Session())
     scope.set_process_wide(attempt)

@@ -1,4 +1,4 @@
-"""One home for all runs of this folder, and the folder importable for the workers."""
+"""A home for the runs of each module, and the folder importable for the workers."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ sys.path.insert(0, str(HERE))
 from perdure.client import link  # noqa: E402
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PERDURE_HOME", str(tmp_path_factory.mktemp("home")))

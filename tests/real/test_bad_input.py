@@ -274,12 +274,6 @@ def test_options_to_come_are_refused_by_name(option: dict[str, Any]) -> None:
         h.twice.override(**option)
 
 
-def test_checkpoints_to_come_are_refused_by_name(runtime: Runtime) -> None:
-    error = fails(h.uses_checkpoint)
-    assert isinstance(error, errors.NotSupportedError)
-    assert "checkpoint" in error.message
-
-
 def test_a_generator_is_no_task() -> None:
     with pytest.raises(errors.ConfigurationError, match="is a generator"):
         h.env.task(h.items)

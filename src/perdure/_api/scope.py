@@ -33,7 +33,6 @@ class Scope(Protocol):
         replay: Whether calls may find recorded outcomes.
         depth: 0 for the root action.
         report: What it has reported so far, if anything.
-        home: Folder of checkpoints and reports.
         sync: Whether what is stored must survive power loss.
     """
 
@@ -44,8 +43,11 @@ class Scope(Protocol):
     replay: bool
     depth: int
     report: "Report | None"
-    home: Path
     sync: bool
+
+    @property
+    def home(self) -> Path:
+        """Folder of checkpoints and reports."""
 
     @property
     def blobs(self) -> Blobs:

@@ -37,6 +37,7 @@ from perdure.client.rerunning import recorded_bundle
 from perdure.errors import ConfigurationError, NotSupportedError, TaskLoadError
 
 if TYPE_CHECKING:
+    from perdure._api.report import Report
     from perdure._ports import Blobs
     from perdure._views.model import ActionDetail
 
@@ -55,6 +56,8 @@ class Rehearsal:
 
     number = 0
     replay = True
+    report: "Report | None" = None
+    sync = False
 
     def __init__(
         self, row: RunRow, bundle: Bundle, task: Task[..., Any], action: bytes, inputs: bytes,
@@ -103,6 +106,11 @@ class Rehearsal:
     def blobs(self) -> "Blobs":
         """Where large values live."""
         return link.blobs()
+
+    @property
+    def home(self) -> Path:
+        """A folder of its own: checkpoints and reports of the run stay as they are."""
+        return self.scratch()
 
     @property
     def custom_context(self) -> Mapping[str, Any]:

@@ -145,11 +145,6 @@ def returns_cycle() -> Any:
 
 
 @env.task
-def uses_checkpoint() -> None:
-    perdure.ctx().checkpoint.save(b"")
-
-
-@env.task
 def returns_deep(depth: int) -> Any:
     value: list[Any] = []
     for _ in range(depth):
