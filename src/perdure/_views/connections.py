@@ -49,6 +49,9 @@ class ReadConnections:
             self._opened.clear()
             self._local = threading.local()
 
+    def __del__(self) -> None:
+        self.close()  # also what a thread opened at the very moment the others were closed
+
     def _connection(self) -> sqlite3.Connection | None:
         # Looked at every time: the journal appears with the first run, and may be replaced.
         owner = os.getpid(), identity(self._path)

@@ -53,8 +53,6 @@ def views() -> "SqliteViews":
     if _views is None or _views[0] != current:
         if _views is not None:
             _views[1].close()
-        if _views is not None:
-            _views[1].close()
         _views = (current, SqliteViews(current.journal))
     return _views[1]
 
