@@ -50,7 +50,8 @@ class ReadConnections:
             self._local = threading.local()
 
     def __del__(self) -> None:
-        self.close()  # also what a thread opened at the very moment the others were closed
+        if os and identity:  # both are None while the interpreter ends
+            self.close()  # also what a thread opened at the very moment the others were closed
 
     def _connection(self) -> sqlite3.Connection | None:
         # Looked at every time: the journal appears with the first run, and may be replaced.
