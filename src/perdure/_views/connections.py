@@ -50,7 +50,7 @@ class ReadConnections:
             self._local = threading.local()
 
     def __del__(self) -> None:
-        if os and identity:  # both are None while the interpreter ends
+        if os:  # it is None while the interpreter ends
             self.close()  # also what a thread opened at the very moment the others were closed
 
     def _connection(self) -> sqlite3.Connection | None:
