@@ -99,12 +99,13 @@ class Runtime:
         from perdure._blobs.opening import open_blobs
         from perdure._controller.controller import Controller
         from perdure._journal.sqlite import SqliteJournal
+        from perdure._serde.stored import StoredValues
 
         self.journal = SqliteJournal(config.journal, config.durability)
         sync = config.durability == "full"
         self.blobs = open_blobs(config.blobs, config.storage, sync=sync)
         echo = _echo if config.echo else None
-        return Controller(config, self.journal, engine, _warn, echo)
+        return Controller(config, self.journal, StoredValues(self.blobs), engine, _warn, echo)
 
     def _make_emitter(self, config: Config) -> "Emitter | None":
         from perdure._openlineage.setting import is_wanted
@@ -142,13 +143,16 @@ class Runtime:
         if self._emitter is not None:
             self._emitter.follow(row.name, None)
 
-    def drive(self, name: str, *, retry_failed: bool = False, strict: bool = False) -> None:
+    def drive(
+        self, name: str, *, retry_failed: bool = False, strict: bool = False, mixed: bool = False
+    ) -> None:
         """Take over an existing run that nobody drives.
 
         Args:
             name: Its name.
             retry_failed: Also if it has failed or was aborted: what failed is tried again.
             strict: Fail the run if its replay diverges from what is recorded.
+            mixed: Its code has changed since it recorded what it has.
 
         Raises:
             RunNotFoundError: There is none of that name.
@@ -157,7 +161,7 @@ class Runtime:
         row = self.load(name)
         if row.phase.final and not (retry_failed and row.phase is not Phase.SUCCEEDED):
             return
-        self._watch(name, self.controller.drive(name, strict=strict))
+        self._watch(name, self.controller.drive(name, strict=strict, mixed=mixed))
         if self._emitter is not None:
             self._emitter.follow(name, row.phase)
 

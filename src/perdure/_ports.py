@@ -4,20 +4,38 @@ Every adapter of a port passes one conformance suite (``tests/conformance``), th
 included.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import IO, Protocol
 
 import msgspec
 
 from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
-from perdure._core.model import Bundle
-from perdure._core.records import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
+from perdure._core.model import Bundle, InputMark
+from perdure._core.records import (
+    ActionRow,
+    AttemptRow,
+    CacheAnswer,
+    CacheQuery,
+    CacheRow,
+    Claim,
+    ClaimEnd,
+    EventRow,
+    Page,
+    Row,
+    RunEnd,
+    RunRow,
+)
 
 __all__ = [
     "ActionRow",
     "ArtifactRow",
     "AttemptRow",
     "Blobs",
+    "CacheAnswer",
+    "CacheQuery",
+    "CacheRow",
+    "Claim",
+    "ClaimEnd",
     "Engine",
     "EventRow",
     "Journal",
@@ -26,6 +44,7 @@ __all__ = [
     "RunEnd",
     "RunRow",
     "Sink",
+    "Values",
     "WorkerExit",
     "WorkerRequest",
 ]
@@ -117,6 +136,28 @@ class Journal(Protocol):
             ArtifactNotFoundError: One that is to be removed does not point there.
         """
 
+    def cached(
+        self, queries: Sequence[CacheQuery], is_alive: Callable[[str], bool]
+    ) -> list[CacheAnswer]:
+        """Return what is kept under each key, in the order of the queries.
+
+        Where there is nothing and the query has a claim, the key is claimed in the same
+        transaction, unless another claim to it holds: one of a run that is driven under the same
+        epoch still, by a controller that lives.
+
+        Args:
+            queries: The keys.
+            is_alive: Tells whether the controller of that name still lives.
+        """
+
+    def clear_cache(self, task: str | None = None, before: float | None = None) -> int:
+        """Forget kept values and return how many there were.
+
+        Args:
+            task: Only those of this task; ``*`` and ``?`` are wildcards.
+            before: Only those made before this moment.
+        """
+
     def close(self) -> None:
         """Release files and memory."""
 
@@ -200,6 +241,31 @@ class Blobs(Protocol):
 
     def where(self, digest: bytes) -> str:
         """Return the path or URL under which the blob is, or would be, stored."""
+
+    def is_whole(self, digest: bytes) -> bool:
+        """Whether the blob is stored and, as far as is known without fetching it, undamaged.
+
+        If it is, as :meth:`keep`. A damaged one is removed, so that the same content can be stored
+        again.
+        """
+
+
+class Values(Protocol):
+    """What is asked about encoded values by those who cannot read them. May be slow."""
+
+    def marks(
+        self, inputs: bytes, values: Mapping[bytes, bytes], ignored: Collection[str]
+    ) -> dict[str, InputMark] | None:
+        """Return what a cache key says of each input, by name; None if that cannot be known.
+
+        Args:
+            inputs: Encoded inputs of a call.
+            values: Encoded values of the futures in them, by action id.
+            ignored: Names of inputs that are left out.
+        """
+
+    def are_whole(self, blobs: Sequence[bytes]) -> bool:
+        """Whether all these blobs are there and are what was stored."""
 
 
 # --- engines --------------------------------------------------------------------------------------

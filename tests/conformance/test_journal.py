@@ -488,7 +488,7 @@ _rows = st.builds(
     fresh=st.booleans(),
     code=st.just(b"") | st.binary(min_size=16, max_size=16),
     kind=st.sampled_from(["task", "trace", "sleep", "value"]),
-    phase=st.sampled_from([phase for phase in Phase if phase is not Phase.INTERRUPTED]),
+    phase=st.sampled_from([p for p in Phase if p not in (Phase.INTERRUPTED, Phase.CACHED)]),
     inputs=st.binary(),
     outcome=st.none() | _outcomes,
     started=_times,

@@ -9,12 +9,23 @@ from typing import Any, TypeVar
 from perdure._core import failures
 from perdure._core.ids import action_id, digest, root_id
 from perdure._core.invariants import check
+from perdure._core.keys import key_of, policy_of
 from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
-from perdure._core.model import Demand, Failure, Loader, Outcome, RetryPolicy, Reuse, TaskSpec
+from perdure._core.model import (
+    CachePolicy,
+    Demand,
+    Failure,
+    InputMark,
+    Loader,
+    Outcome,
+    RetryPolicy,
+    Reuse,
+    TaskSpec,
+)
 from perdure._core.model import TimeoutPolicy as Timeout
 from perdure._core.orders import Deliver, Start, Tell
-from perdure._core.records import ActionRow, AttemptRow, RunEnd, RunRow
+from perdure._core.records import ActionRow, AttemptRow, CacheQuery, Claim, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run, Worker
 from perdure._core.transitions import Stage
 from perdure._journal.memory import MemoryJournal
@@ -35,6 +46,7 @@ def spec(
     memory: int = 0,
     timeout: Timeout = NO_LIMITS,
     reuse: Reuse = SHARED,
+    cache: CachePolicy | None = None,
 ) -> TaskSpec:
     """Return a task spec."""
     return TaskSpec(
@@ -45,12 +57,23 @@ def spec(
         retry=RetryPolicy(count=retries, base=base, jitter=0.0),
         timeout=timeout,
         reuse=reuse,
+        cache=cache,
     )
+
+
+def policy(version: bytes = b"v1", **options: Any) -> CachePolicy:
+    """Return the policy of a cached task."""
+    return CachePolicy(version=version, facts=b"f" * 32, **options)
 
 
 def error(text: str = "boom", *, retryable: bool = True) -> Failure:
     """Return a failure of the user's code."""
     return Failure("builtins.ValueError", text, retryable=retryable)
+
+
+def marked(given: bytes) -> InputMark:
+    """Return what a key says of an input."""
+    return InputMark(digest(given), repr(given))
 
 
 class Driver:
@@ -63,12 +86,15 @@ class Driver:
     Attributes:
         hold_commits: Rows gather until :meth:`commit`.
         hold_answers: Lookups and audits gather until :meth:`answer`.
+        hold_consults: Questions about kept values gather until :meth:`consult`.
         hold_workers: Workers do not come up until :meth:`come_up`.
         orders: What workers were told, in order.
         rows: What was given to the journal, in order.
         killed: Numbers of workers to be killed.
         ended: Outcomes of runs that have ended.
         claimed: Ids of calls that attempts have settled with what they had been told.
+        damaged: Keys of values that are found damaged.
+        dead: Names of controllers that do not live any more.
     """
 
     def __init__(
@@ -78,7 +104,7 @@ class Driver:
         self.now = 100.0
         self.machine = Machine(Demand(cpu=cpu, memory=memory), grace=0.5)
         self.machine.advance(self.now)
-        self.hold_commits = self.hold_answers = self.hold_workers = False
+        self.hold_commits = self.hold_answers = self.hold_workers = self.hold_consults = False
         self.orders: list[tuple[int, Any]] = []
         self.rows: list[Any] = []
         self.killed: list[int] = []
@@ -89,6 +115,9 @@ class Driver:
         self._lookups: list[tuple[Run, list[bytes]]] = []
         self._audits: list[Any] = []
         self._pages: list[Attempt] = []
+        self._consults: list[Any] = []
+        self.damaged: set[bytes] = set()
+        self.dead: set[str] = set()
         self.claimed: set[bytes] = set()
 
     # --- the shell --------------------------------------------------------------------------------
@@ -118,10 +147,13 @@ class Driver:
             effects.audits.clear()
             self._pages += effects.pages
             effects.pages.clear()
+            self._consults += effects.consults
+            effects.consults.clear()
             if not (
                 (not self.hold_workers and self._ready())
                 or (not self.hold_commits and self._commit())
                 or (not self.hold_answers and self._answer())
+                or (not self.hold_consults and self._consult())
             ):
                 return
 
@@ -157,6 +189,29 @@ class Driver:
             self.machine.audited(attempt, missing)
         return bool(pages or lookups or audits)
 
+    def _consult(self) -> bool:
+        consults, self._consults = self._consults, []
+        for asked in consults:
+            action = asked.action
+            policy, known = policy_of(action), action.cache
+            assert known is not None
+            marks = known.inputs or {"x": marked(b"".join((action.values or {}).values()))}
+            key = key_of(policy, marks)
+            claim = Claim(action.run.key, action.run.epoch, asked.number)
+            since = asked.since
+            if damaged := key in self.damaged:
+                self.damaged.discard(key)
+                since = self.now + 1
+            query = CacheQuery(key, since, claim if policy.serialize else None)
+            (answer,) = self.journal.cached([query], lambda owner: owner not in self.dead)
+            self.machine.consulted(asked, marks, key, answer, damaged=damaged)
+        return bool(consults)
+
+    def consult(self) -> None:
+        """What was asked about kept values is answered."""
+        self._consult()
+        self.settle()
+
     def come_up(self) -> None:
         """Workers that were asked for say Hello."""
         self._ready()
@@ -180,13 +235,15 @@ class Driver:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def start(self, task: TaskSpec | None = None, name: str = "run") -> Action:
+    def start(self, task: TaskSpec | None = None, name: str = "run", **options: Any) -> Action:
         """Start or resume the run of that name; return its root."""
         task = task or spec("root", is_async=True)
         row = self.journal.load_run(name)
         key = row.key if row else self.journal.create_run(RunRow(name=name, spec=task))
         epoch = self.journal.acquire(key, f"{id(self)}", lambda _: False)
-        run = Run(key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1)
+        run = Run(
+            key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1, **options
+        )
         self.machine.start_run(run, task, root_id(name), b"")
         root = run.actions[run.root]
         self.settle()
@@ -203,12 +260,14 @@ class Driver:
         task: TaskSpec | str = "task",
         k: int = 0,
         needs: tuple[bytes, ...] = (),
+        given: bytes = b"inputs",
     ) -> Action:
-        """The parent's attempt calls a child; return it."""
+        """The parent's attempt calls a child; return it. ``given`` is what its key is made of."""
         task = spec(task) if isinstance(task, str) else task
         id_ = self.id(parent, task.name, k)
         assert parent.attempt is not None
-        self.machine.call(parent.attempt.handle, task, id_, b"inputs", needs)
+        marks = None if needs else {"x": marked(given)}
+        self.machine.call(parent.attempt.handle, task, id_, b"inputs", needs, marks=marks)
         child = parent.run.actions[id_]
         self.settle()
         return child
@@ -346,4 +405,4 @@ class Driver:
         self.settle()
 
 
-__all__ = ["Driver", "Stage", "Timeout", "error", "spec"]
+__all__ = ["Driver", "Stage", "Timeout", "error", "marked", "policy", "spec"]

@@ -10,7 +10,7 @@ from crashpoints.proxy import CrashingJournal
 from perdure._journal.memory import MemoryJournal
 from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import Journal
-from simulation.programs import Node, expected
+from simulation.programs import Node, expected, twin
 from simulation.world import NONE, World
 
 Open = Callable[[], Journal]
@@ -32,7 +32,10 @@ def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 
 def program() -> Node:
-    """Sync and async tasks, steps, a sleep, a future as input, retries, a child left behind."""
+    """Sync and async tasks, steps, a sleep, a future as input, retries, a child left behind; and
+    kept values, with identical actions that wait for each other."""
+    serial = Node("r.5", is_async=False, kept_as="serial", serialized=True, fails=1, retries=1)
+    near = Node("r.8", is_async=True, kept_as="near")
     return Node(
         "r", is_async=True, steps=2, strict=True, retries=1,
         groups=[
@@ -45,6 +48,8 @@ def program() -> Node:
             [Node("r.3", is_async=True, chained=True, groups=[
                 [Node("r.3.0", is_async=False), Node("r.3.1", is_async=True)],
             ])],
+            [serial, twin(serial, "r.6"), twin(serial, "r.7"), near],
+            [twin(near, "r.9")],
         ],
     )  # fmt: skip
 

@@ -282,12 +282,14 @@ def test_a_home_that_does_not_exist_is_clean(tmp_path: Path, home: Home) -> None
 # --- what the lists must know ---------------------------------------------------------------------
 
 NO_DIGESTS = {
-    "runs": {"inputs_digest", "inputs", "spec", "context", "options"},
+    "runs": {"inputs_digest", "inputs", "context", "options"},
     "tasks": {"code"},
-    "actions": {"id", "log", "inputs", "value"},
+    "actions": {"id", "log", "inputs", "value", "origin"},
     "attempts": {"log"},
     "artifacts": {"action", "digest", "value"},
     "publications": {"step"},
+    "cache": {"key", "origin", "inputs", "value"},
+    "claims": {"key"},
     "lineage": {"blob"},  # an index of those in actions
 }
 """Columns of bytes that refer to no blobs, or say in another column to which."""

@@ -7,9 +7,19 @@ the oracle. Whatever time and kills may change (how often something runs) has no
 """
 
 import random
+from copy import deepcopy
 from dataclasses import dataclass, field
 
-from perdure._core.model import Demand, Loader, RetryPolicy, Reuse, TaskSpec, TimeoutPolicy
+from perdure._core.ids import digest
+from perdure._core.model import (
+    CachePolicy,
+    Demand,
+    Loader,
+    RetryPolicy,
+    Reuse,
+    TaskSpec,
+    TimeoutPolicy,
+)
 
 MODULUS = 1_000_003
 ALWAYS = 10**9
@@ -47,6 +57,8 @@ class Node:
         stubborn: It does not care to be interrupted.
         generous: Its budget is larger than any number of crashes.
         reuse: Whose workers it runs in.
+        kept_as: Nodes of the same name have the same value, which is kept; "": it is not.
+        serialized: Of those one runs at a time.
     """
 
     path: str
@@ -64,6 +76,16 @@ class Node:
     generous: bool = False
     cpu: float = 1.0
     reuse: Reuse = SHARED
+    kept_as: str = ""
+    serialized: bool = False
+
+    @property
+    def cache(self) -> CachePolicy | None:
+        """How its value is kept."""
+        if not self.kept_as:
+            return None
+        version = digest(self.kept_as.encode())
+        return CachePolicy(version, b"f" * 32, serialize=self.serialized)
 
     @property
     def spec(self) -> TaskSpec:
@@ -81,14 +103,50 @@ class Node:
             ),
             timeout=TimeoutPolicy(max_runtime=limit),
             reuse=self.reuse,
+            cache=self.cache,
         )
 
 
-def make(seed: int, *, generous: bool = False) -> Node:
-    """Return the program of that seed."""
+def make(seed: int, *, generous: bool = False, kept: bool = False) -> Node:
+    """Return the program of that seed; with ``kept``, one that has values kept."""
     program = _make(random.Random(seed), "r", 0, generous)
     _settle(random.Random(seed + 1_000_000), program)
+    if kept:
+        _share(random.Random(seed + 2_000_000), program)
     return program
+
+
+def twin(node: Node, path: str) -> Node:
+    """Return a node of the same value at another path, which has to be as long."""
+    assert len(path) == len(node.path)
+    copy = deepcopy(node)
+    nodes = [copy]
+    while nodes:
+        each = nodes.pop()
+        each.path = path + each.path[len(path) :]
+        nodes += [child for group in each.groups for child in group]
+    return copy
+
+
+def _share(rng: random.Random, program: Node) -> None:
+    """Have values kept: put twins of some nodes in the places of others, near and far."""
+    places: dict[int, list[tuple[list[Node], int]]] = {}
+    parents = [program]
+    while parents:
+        for group in parents.pop().groups:
+            parents += group
+            for at, child in enumerate(group):
+                if not child.endless:
+                    places.setdefault(len(child.path), []).append((group, at))
+    for length in sorted(places, reverse=True):  # what is below a twin is a twin already
+        group, at = rng.choice(places[length])
+        original = group[at]
+        if original.retries < original.fails < ALWAYS:
+            continue  # its value depends on the parent: on how often that tries it
+        original.kept_as, original.serialized = original.path, rng.random() < 0.6
+        others = [place for place in places[length] if place != (group, at)]
+        for group, at in rng.sample(others, min(len(others), rng.choice((1, 2, 3)))):
+            group[at] = twin(original, group[at].path)
 
 
 def _settle(rng: random.Random, program: Node) -> None:

@@ -1,14 +1,17 @@
 """The second composition root: a controller of the simulated world."""
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from perdure._core.ids import root_id
+from perdure._core.effects import Consult
+from perdure._core.ids import digest, root_id
 from perdure._core.invariants import check
+from perdure._core.keys import key_of, policy_of
 from perdure._core.machine import Machine
-from perdure._core.model import Demand
+from perdure._core.model import Demand, InputMark
 from perdure._core.orders import Start
-from perdure._core.records import ActionRow, RunEnd
+from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run, Worker
 from simulation.worker import Body, Known, SimWorker
 
@@ -101,6 +104,9 @@ class Shell:
         for attempt in effects.pages:
             self.answer(lambda attempt=attempt: self.read(attempt))
         effects.pages.clear()
+        if effects.consults:
+            asked, effects.consults = effects.consults, []
+            self.answer(lambda: self.consult(asked))
         for attempt in effects.audits:
             self.answer(lambda attempt=attempt: self.audit(attempt))
         effects.audits.clear()
@@ -154,6 +160,28 @@ class Shell:
         assert not missing, f"the replay of {attempt.action.name} did not call {missing}"
         self.machine.audited(attempt, missing)
 
+    def consult(self, asked: list[Consult]) -> None:
+        """Ask whether values are kept; the answers are on their way for a while, too."""
+        for each in asked:
+            action = each.action
+            policy, known = policy_of(action), action.cache
+            assert known is not None
+            marks = known.inputs
+            if marks is None:
+                values = b"".join((action.values or {}).values())
+                marks = {"needs": InputMark(digest(values), "")}
+            key = key_of(policy, marks)
+            claim = Claim(self.run.key, self.run.epoch, each.number) if policy.serialize else None
+            damaged = self.world.rng.random() < 0.1
+            self.world.damaged += damaged
+            query = CacheQuery(key, math.inf if damaged else each.since, claim)
+            (answer,) = self.world.journal.cached([query], lambda _: True)
+            self.answer(
+                lambda each=each, marks=marks, key=key, answer=answer, damaged=damaged: (
+                    self.machine.consulted(each, marks, key, answer, damaged=damaged)
+                )
+            )
+
     def write(self) -> None:
         """Group commit: one at a time, the rest gathers. A crash may come before or after it."""
         if self.writing or not self.pending:
@@ -200,6 +228,25 @@ class Shell:
         """An attempt begins."""
         self.world.executions[body.node.path] += 1
         self.ran(body.action)
+        if body.node.serialized:
+            self.alone(body)
+
+    def alone(self, body: Body) -> None:
+        """Of a serialized key one runs at a time."""
+        key = self.key(body)
+        twins = [
+            other.node.path
+            for worker in self.workers.values()
+            for other in worker.bodies.values()
+            if worker.alive and other.started and other.action != body.action
+            and key is not None and self.key(other) == key
+        ]  # fmt: skip
+        assert not twins, f"{body.node.path} runs beside {twins}"
+
+    def key(self, body: Body) -> bytes | None:
+        """Return the key of what a body executes; None if it is no longer wanted."""
+        action = self.run.actions.get(body.action)
+        return action.cache.key if action is not None and action.cache is not None else None
 
     def ran(self, action: bytes) -> None:
         """P2: an action with a recorded value never runs again."""

@@ -13,7 +13,7 @@ import pytest
 
 from core.watched import Watch
 from perdure._core.state import Action, Attempt
-from simulation.programs import expected
+from simulation.programs import Node, expected, make, twin
 from simulation.world import NONE, Faults, World
 
 HERE = Path(__file__).parent
@@ -51,6 +51,27 @@ def test_p3_any_program_survives_any_faults_with_the_result_of_plain_python(
 ) -> None:
     world = world_of(weather, seed)
     assert value_of(world) == expected(world.program)
+
+
+@pytest.mark.parametrize(
+    ("weather", "seed"), [([*WEATHERS][seed % len(WEATHERS)], seed) for seed in range(SEEDS // 2)]
+)
+def test_p3_any_program_whose_values_are_kept_survives_any_faults(weather: str, seed: int) -> None:
+    # The world asserts that of identical actions one runs at a time where that is asked for.
+    faults = WEATHERS[weather]
+    program = make(seed, generous=faults.worker_crashes > 0, kept=True)
+    world = World(seed, faults, cores=2 + seed % 3, program=program)
+    assert value_of(world) == expected(world.program)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_of_identical_actions_one_runs_and_the_others_get_its_value(seed: int) -> None:
+    first = Node("r.0.0", seed % 2 == 0, kept_as="same", serialized=True)
+    group = [first, *(twin(first, f"r.0.{n}") for n in range(1, 6))]
+    world = World(seed, NONE, cores=8, program=Node("r", True, [group]))
+    assert value_of(world) == expected(world.program)
+    kept = sum(count for path, count in world.executions.items() if path != "r")
+    assert kept <= 1 + world.damaged
 
 
 @pytest.mark.parametrize("seed", range(40))

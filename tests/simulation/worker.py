@@ -285,7 +285,8 @@ def _calls(
         worker.world.nodes[id_] = child
 
         def call(m: Machine, i=id_, child=child, inputs=inputs, needs=needs) -> None:
-            m.call(body.handle, child.spec, i, inputs, needs)
+            marks = None if needs else {}
+            m.call(body.handle, child.spec, i, inputs, needs, marks=marks)
 
         calls.append((id_, call))
         (left if child.endless else awaited).append(id_)

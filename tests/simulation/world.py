@@ -47,6 +47,7 @@ class World:
         trace: What happened, in order: two worlds of one seed have the same.
         outcomes: Every outcome that was ever recorded, by action.
         executions: How often each node has begun to run.
+        damaged: How many kept values were found damaged, if there were any.
         flaws: How often each node has failed; likewise ``hung``.
     """
 
@@ -73,6 +74,7 @@ class World:
         self.flaws: dict[str, int] = {}
         self.hung: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
+        self.damaged = 0
         self.result: Outcome | None = None
         self.key = self.journal.create_run(RunRow(name="sim", spec=self.program.spec))
         self.shells: list[Shell] = []

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from perdure._core.artifacts import Request
-from perdure._core.model import Failure, TaskSpec
+from perdure._core.model import Failure, InputMark, TaskSpec
 from perdure._ports import Blobs
 from perdure._serde import Encoded
 
@@ -60,8 +60,10 @@ class Scope(Protocol):
     def next_id(self, name: str, inputs: bytes) -> bytes:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""
 
-    def call(self, spec: TaskSpec, inputs: Encoded) -> "Future[Any]":
-        """Ask for a child action."""
+    def call(
+        self, spec: TaskSpec, inputs: Encoded, marks: dict[str, InputMark] | None = None
+    ) -> "Future[Any]":
+        """Ask for a child action; ``marks`` say what is known of its inputs for the cache."""
 
     def sleep(self, action: bytes, seconds: float) -> "Future[None]":
         """Ask for a durable sleep."""

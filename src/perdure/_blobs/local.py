@@ -177,6 +177,21 @@ class LocalBlobs:
         """Return the path under which the blob is, or would be, stored."""
         return self._path(digest)
 
+    def is_whole(self, digest: bytes) -> bool:
+        """Whether the blob is stored, and is what was stored; a damaged one is removed.
+
+        It would otherwise stand in the way of the same content being stored again.
+        """
+        try:
+            self.keep(digest)
+            self.get(digest)
+        except BlobCorruptError:
+            self.drop(digest)
+            return False
+        except BlobMissingError:
+            return False
+        return True
+
     def has(self, digest: bytes) -> bool:
         """Whether the blob is stored; if it is, as :meth:`keep`."""
         return self._is_kept(self._path(digest))

@@ -47,6 +47,10 @@ class MemoryBlobs:
         """
         self.get(digest)
 
+    def is_whole(self, digest: bytes) -> bool:
+        """Whether the blob is stored."""
+        return digest in self._blobs
+
     def create(self) -> "_MemorySink":
         """Begin a blob that is written piece by piece."""
         return _MemorySink(self)

@@ -95,6 +95,10 @@ class RemoteBlobs:
     def keep(self, digest: bytes) -> None:
         """Do nothing: what is in a bucket is not collected."""
 
+    def is_whole(self, digest: bytes) -> bool:
+        """Whether the blob is stored; whether it is whole is seen when it is fetched."""
+        return self.has(digest)
+
     def where(self, digest: bytes) -> str:
         """Return the URL under which the blob is, or would be, stored."""
         return self._place._replace(path=self._key(digest)).url

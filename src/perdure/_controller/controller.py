@@ -17,13 +17,14 @@ from typing import Any
 
 import msgspec
 
+from perdure._controller.consulting import Consulting
 from perdure._controller.crew import Crew
 from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
 from perdure._controller.scribe import Scribe
 from perdure._controller.session import Session
-from perdure._core.effects import Effects
+from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
 from perdure._core.failures import divergence
 from perdure._core.ids import root_id
@@ -31,7 +32,7 @@ from perdure._core.machine import Machine
 from perdure._core.model import Demand, Outcome, Phase, RunOptions, phase_of
 from perdure._core.records import ActionRow, Page, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
-from perdure._ports import Engine, Journal
+from perdure._ports import Engine, Journal, Values
 from perdure._wire.lingering import LoopConversation
 from perdure._wire.messages import Event
 from perdure.config import Config
@@ -59,6 +60,7 @@ class Controller:
     Args:
         config: Settings.
         journal: Where runs are recorded.
+        values: Knows about encoded values, for the cache.
         engine: Where workers are placed.
         warn: Tells the user something at once.
         echo: Shows the user what tasks print; None keeps it in the logs only.
@@ -68,12 +70,14 @@ class Controller:
         self,
         config: Config,
         journal: Journal,
+        values: Values,
         engine: Engine,
         warn: Callable[[str], None],
         echo: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
         self.journal = journal
+        self._values = values
         self.engine = engine
         self.warn = warn
         self.presence = Presence(config.controllers)
@@ -98,6 +102,7 @@ class Controller:
         self._loop = asyncio.get_running_loop()
         self._conversation = LoopConversation(self._loop)
         self._scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
+        self._consulting = Consulting(self.journal, self._values, self._scribe, self._is_alive)
         address = self.presence.contact.address
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
         await self.crew.start(address, self.token)
@@ -127,8 +132,12 @@ class Controller:
             row.key = await self._scribe.call(self.journal.create_run, row)
             return await self._drive(row, fresh=True)
 
-    async def drive(self, name: str, *, strict: bool = False) -> "asyncio.Future[RunRow]":
-        """Go on with a run of the journal; the future ends when the run does.
+    async def drive(
+        self, name: str, *, strict: bool = False, mixed: bool = False
+    ) -> "asyncio.Future[RunRow]":
+        """Go on with a run of the journal, whose code may have changed (``mixed``).
+
+        The future ends when the run does.
 
         Raises:
             RunNotFoundError: There is none of that name.
@@ -143,10 +152,10 @@ class Controller:
                 return driven.ended
             if driven is not None and driven.finishing is not None:
                 await driven.finishing
-            return await self._drive(row, fresh=False, strict=strict)
+            return await self._drive(row, fresh=False, strict=strict, mixed=mixed)
 
     async def _drive(
-        self, row: RunRow, *, fresh: bool, strict: bool = False
+        self, row: RunRow, *, fresh: bool, strict: bool = False, mixed: bool = False
     ) -> "asyncio.Future[RunRow]":
         journal, call = self.journal, self._scribe.call
         options = _options(row)
@@ -165,6 +174,8 @@ class Controller:
             force=frozenset(options.force),
             strict=strict or options.strict,
             env_vars=options.env_vars,
+            cache=options.cache,
+            mixed=mixed or options.mixed,
             next_seq=last_seq + 1,
         )
         ended: asyncio.Future[RunRow] = self._loop.create_future()
@@ -289,6 +300,9 @@ class Controller:
             outcome = self._scribe.call(run_errand, self.journal, errand)
             outcome.add_done_callback(partial(self._errand_done, errand))
         effects.errands.clear()
+        if effects.consults:
+            consults, effects.consults = effects.consults, []
+            self._in_background(self._consult(consults))
         for attempt in effects.audits:
             missing = self._scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
@@ -333,6 +347,16 @@ class Controller:
             return
         with self.batch():
             self.machine.read(attempt, answer.result())
+
+    async def _consult(self, asked: list[Consult]) -> None:
+        try:
+            replies = await self._consulting.find(asked)
+        except Exception as error:
+            self._cannot_write(error)
+            return
+        with self.batch():
+            for r in replies:
+                self.machine.consulted(r.asked, r.inputs, r.key, r.answer, damaged=r.damaged)
 
     def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
         if self._is_bad(answer):

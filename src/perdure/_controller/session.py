@@ -125,8 +125,9 @@ class Session(asyncio.Protocol):
 
     def _call(self, m: wire.Call) -> None:
         self._machine.call(
-            m.parent, self._specs[m.task], m.id, m.inputs, m.needs, m.blobs, m.group, m.context
-        )
+            m.parent, self._specs[m.task], m.id, m.inputs, m.needs, m.blobs, m.group, m.context,
+            m.marks,
+        )  # fmt: skip
 
     def _lookup(self, m: wire.Lookup) -> None:
         self._machine.lookup(m.parent, m.id)

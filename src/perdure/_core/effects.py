@@ -2,10 +2,26 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from perdure._core.errands import Errand
 from perdure._core.model import Outcome
 from perdure._core.records import Row
 from perdure._core.state import Action, Attempt, Run, Worker
+
+
+class Consult(msgspec.Struct, gc=False):
+    """Is a value kept for the action, made at ``since`` or later?
+
+    Attributes:
+        action: The action; its inputs are known.
+        number: Counts the questions of its run; names the claim to the key that it may get.
+        since: Values made earlier do not count.
+    """
+
+    action: Action
+    number: int
+    since: float
 
 
 @dataclass(slots=True)
@@ -18,6 +34,7 @@ class Effects:
         lookups: Ids whose recorded state is wanted, per run.
         pages: Replaying attempts whose workers are to be told the next recorded children.
         errands: What steps ask of the artifacts; after the rows that they refer to.
+        consults: Cached actions: is a value kept?
         audits: Replayed actions: were all recorded children called again?
         spawns: Workers to be placed.
         kills: Workers to be killed, with everything they started.
@@ -30,6 +47,7 @@ class Effects:
     lookups: dict[Run, list[bytes]] = field(default_factory=dict)
     pages: list[Attempt] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
+    consults: list[Consult] = field(default_factory=list)
     audits: list[Attempt] = field(default_factory=list)
     spawns: list[Worker] = field(default_factory=list)
     kills: list[Worker] = field(default_factory=list)

@@ -119,6 +119,34 @@ def nobody_waits_for_nothing(machine: Machine) -> Iterator[str]:
             yield f"{action.name} waits for nothing"
 
 
+_RUNNERS = frozenset({Stage.QUEUED, Stage.RUNNING, Stage.RETRYING, Stage.AUDITING})
+
+
+def one_of_a_serialized_key_runs(machine: Machine) -> Iterator[str]:
+    """Of identical actions that run one at a time, none runs but the one that claimed their key.
+
+    Those below it do not wait for it.
+    """
+    holders = machine.caching.holders
+    for action in _actions(machine):
+        policy = action.task.spec.cache if action.task else None
+        known = action.cache
+        if known is None or policy is None or not policy.serialize or not known.key:
+            continue
+        holder = holders.get(known.key)
+        if action.stage in _RUNNERS and not (holder and _is_within(action, holder)):
+            yield f"{action.name} is {action.stage.name} beside {holder and holder.stage.name}"
+    for key, holder in holders.items():
+        if holder.stage is Stage.COMMITTED:
+            yield f"{holder.name} is recorded and holds {key.hex()}"
+
+
+def _is_within(action: Action | None, other: Action) -> bool:
+    while action is not None and action is not other:
+        action = action.parent
+    return action is not None
+
+
 RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     ledger_adds_up,
     a_worker_holds_its_lane_while_it_has_load,
@@ -127,4 +155,5 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     queued_means_in_a_lane,
     families_agree,
     nobody_waits_for_nothing,
+    one_of_a_serialized_key_runs,
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from perdure._core import blame, failures
 from perdure._core.effects import Effects
+from perdure._core.keys import consult_of, entry_of
 from perdure._core.model import Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
 from perdure._core.records import AttemptRow, EventRow, RunEnd
@@ -84,7 +85,7 @@ class Lifecycle:
             return
         task = action.task
         assert task is not None
-        if task.shortage:
+        if task.shortage and action.cache is None:
             self.fail(action, failures.infeasible(task.shortage))
             return
         if action.stage is Stage.RECALLING:
@@ -98,6 +99,26 @@ class Lifecycle:
             if action.stage is not Stage.WAITING:
                 return
         if not action.missing:
+            self._ready(action)
+
+    def _ready(self, action: Action) -> None:
+        """Its inputs are known."""
+        if action.cache is None:
+            self.queue(action)
+        else:
+            action.move(Stage.CONSULTING)
+            self.consult(action)
+
+    def consult(self, action: Action) -> None:
+        """Have the journal asked whether its value is kept already."""
+        self.effects.consults.append(consult_of(action, self.now))
+
+    def enter(self, action: Action) -> None:
+        """No value is kept: the action has to run."""
+        assert action.task is not None
+        if action.task.shortage:
+            self.fail(action, failures.infeasible(action.task.shortage))
+        else:
             self.queue(action)
 
     def _await_need(self, action: Action, need: bytes) -> None:
@@ -132,7 +153,7 @@ class Lifecycle:
         action.missing -= 1
         self._feed(action, need, outcome)
         if action.stage is Stage.WAITING and not action.missing:
-            self.queue(action)
+            self._ready(action)
 
     def queue(self, action: Action, *, front: bool = False) -> None:
         """The action is ready."""
@@ -320,6 +341,8 @@ class Lifecycle:
         run.dirty.pop(action.id, None)
         run.backlog.pop(action.id, None)
         rows.append(row_of(action, rows))
+        if action.cache is not None and (kept := entry_of(action, action.cache, outcome)):
+            rows.append(kept)
         self.effects.finished.append(action)
         if action.parent is None:
             self.end_run(action, outcome)

@@ -14,15 +14,16 @@ from collections.abc import Sequence
 
 from perdure._core import blame
 from perdure._core.artifacts import Publisher, Request
-from perdure._core.effects import Effects
+from perdure._core.caching import Caching
+from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
-from perdure._core.model import Demand, Failure, TaskSpec
+from perdure._core.model import Demand, Failure, InputMark, TaskSpec
 from perdure._core.recall import Recall
-from perdure._core.records import ActionRow, Page
+from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.rows import place_of, row_of
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import CALLED_LIMIT, Action, Attempt, Pool, Run, Worker
+from perdure._core.state import CALLED_LIMIT, Action, Attempt, Keyed, Pool, Run, Worker
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -63,6 +64,7 @@ class Machine:
         self.scheduler = Scheduler(capacity, first_worker, self.timers, self.effects)
         self.lifecycle = Lifecycle(self.scheduler, self.timers, self.effects, grace)
         self.recall = Recall(self.lifecycle, self.effects)
+        self.caching = Caching(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
         self._started_runs = 0
 
@@ -101,6 +103,8 @@ class Machine:
             blobs=blobs,
             context=run.context,
         )
+        if spec.cache is not None and run.cache != "disable" and not run.mixed:
+            root.cache = Keyed()
         run.root, run.actions[action] = action, root
         if run.next_seq > 1 or run.recover:
             self.recall.ask(root)
@@ -120,6 +124,7 @@ class Machine:
         run = self.runs.pop(key, None)
         if run is not None:
             self.lifecycle.close(run)
+            self.caching.dropped(run)
 
     # --- workers ----------------------------------------------------------------------------------
 
@@ -178,8 +183,9 @@ class Machine:
         blobs: tuple[bytes, ...] = (),
         group: str = "",
         context: bytes = b"",
+        marks: dict[str, InputMark] | None = None,
     ) -> None:
-        """An attempt calls a child; ``context`` b"" means its own."""
+        """An attempt calls a child; ``context`` b"" means its own, ``marks`` are for the cache."""
         caller = self.scheduler.attempts.get(parent)
         if caller is None:
             return
@@ -190,6 +196,8 @@ class Machine:
         child.task = self.scheduler.task(child.run, spec)
         child.needs = needs
         child.context = context or caller.action.context
+        if spec.cache is not None and child.run.cache != "disable":
+            child.cache = Keyed(marks)
         if caller.action.replay:
             self.recall.ask(child)
         else:
@@ -372,6 +380,18 @@ class Machine:
         """The journal's answer: the next recorded children of the attempt's action."""
         self.recall.read(attempt, page)
 
+    def consulted(
+        self,
+        asked: Consult,
+        inputs: dict[str, InputMark],
+        key: bytes,
+        answer: CacheAnswer,
+        *,
+        damaged: bool = False,
+    ) -> None:
+        """The journal's answer: whether a value is kept for a cached action."""
+        self.caching.consulted(asked, inputs, key, answer, damaged=damaged)
+
     def audited(self, attempt: Attempt, missing: list[str]) -> None:
         """The journal's answer: recorded children that the replay did not call again."""
         self.recall.audited(attempt, missing)
@@ -379,6 +399,7 @@ class Machine:
     def committed(self, actions: Sequence[Action]) -> None:
         """The journal has recorded these outcomes."""
         self.recall.committed(actions)
+        self.caching.committed(actions)
 
     # --- people's view ----------------------------------------------------------------------------
 

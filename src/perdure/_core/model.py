@@ -23,6 +23,7 @@ class Phase(StrEnum):
     FAILED = "failed"
     ABORTED = "aborted"
     INTERRUPTED = "interrupted"  # runs only: its controller died or was stopped, nobody resumed it
+    CACHED = "cached"  # as shown to people: an action that succeeded with a value of the cache
 
     @property
     def final(self) -> bool:
@@ -30,7 +31,7 @@ class Phase(StrEnum):
         return self in FINAL_PHASES
 
 
-FINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED})
+FINAL_PHASES = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.CACHED})
 
 
 class Loader(msgspec.Struct, frozen=True, array_like=True):
@@ -120,6 +121,59 @@ class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     scaledown_ttl: float = 30.0
 
 
+class CachePolicy(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """How a task's values are kept for all runs, and what their keys have in common.
+
+    Attributes:
+        version: Digest of all that decides a value but the inputs: the task's name and interface,
+            its code, the environment, the salt.
+        facts: Blob (32-byte digest) that tells what went into ``version``.
+        overwrite: Run, whatever is kept, and keep the new value.
+        max_age: Seconds after which a value is no longer used; None: never.
+        serialize: Identical calls run one at a time; the others wait for the value.
+        ignored: Inputs that are no part of the key.
+    """
+
+    version: bytes
+    facts: bytes
+    overwrite: bool = False
+    max_age: float | None = None
+    serialize: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+class InputMark(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is kept of one input of a cached call: its digest (16 bytes) and a text for people."""
+
+    digest: bytes
+    preview: str
+
+
+class Origin(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """The action whose value was taken from the cache: name of its run, and its id."""
+
+    run: str
+    action: bytes
+
+
+class CacheNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is kept of the cache with an action, so that a miss can be explained.
+
+    Attributes:
+        verdict: ``hit``, ``miss``, ``expired`` (there was an older value than ``max_age`` allows),
+            ``damaged`` (there was one whose blobs are gone or not what was stored), ``overwrite``
+            (none was wanted) or ``unknowable`` (an input's digest cannot be known).
+        key: The key; b"" if it cannot be known.
+        facts: See :class:`CachePolicy`.
+        inputs: What the key says of each input that counts.
+    """
+
+    verdict: str
+    key: bytes
+    facts: bytes
+    inputs: dict[str, InputMark] = {}
+
+
 class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """A task with everything that decides how it is executed, overrides applied.
 
@@ -133,6 +187,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         timeout: Time limits.
         env_vars: Sorted ``(name, value)`` pairs set in the worker process.
         reuse: With whom it shares workers, and how.
+        cache: How its values are kept for all runs; None: they are not.
     """
 
     name: str
@@ -144,6 +199,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     timeout: TimeoutPolicy = TimeoutPolicy()
     env_vars: tuple[tuple[str, str], ...] = ()
     reuse: Reuse = Reuse()
+    cache: CachePolicy | None = None
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):
@@ -237,12 +293,17 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         force: Tasks that run again although that run has their outcomes.
         strict: A replay that diverges from what is recorded fails the run.
         env_vars: Set in every worker process of the run; a task's own take precedence.
+        cache: ``overwrite``: cached tasks run anew, and their values are kept; ``disable``: the
+            cache is left alone; "": as the tasks say.
+        mixed: Its code is not what its root's key says, nor what made all outcomes it may reuse.
     """
 
     recover_from: str = ""
     force: tuple[str, ...] = ()
     strict: bool = False
     env_vars: dict[str, str] = {}
+    cache: str = ""
+    mixed: bool = False
 
 
 def phase_of(outcome: Outcome) -> Phase:

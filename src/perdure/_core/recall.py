@@ -17,7 +17,7 @@ from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT
 from perdure._core.model import Outcome, Phase
 from perdure._core.orders import Tell, Unknown
 from perdure._core.records import ActionRow, Page
-from perdure._core.state import Action, Attempt, Run
+from perdure._core.state import Action, Attempt, Keyed, Run
 from perdure._core.transitions import Stage
 
 
@@ -244,6 +244,7 @@ class Recall:
             needs=action.needs,
             dependents=action.dependents,
             wake_at=action.wake_at,
+            cache=Keyed() if action.cache else None,
         )
         assert again.parent is not None
         assert again.parent.children is not None

@@ -6,7 +6,17 @@ A record says everything about its row; adapters of the journal store and return
 import msgspec
 
 from perdure._core.ids import DIGEST_BYTES
-from perdure._core.model import Bundle, Failure, LogSpan, Outcome, Phase, TaskSpec
+from perdure._core.model import (
+    Bundle,
+    CacheNote,
+    Failure,
+    InputMark,
+    LogSpan,
+    Origin,
+    Outcome,
+    Phase,
+    TaskSpec,
+)
 
 
 class RunRow(msgspec.Struct, kw_only=True):
@@ -74,6 +84,8 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
         group: Display group, or "".
         wake_at: When a durable sleep ends.
         blobs: Blobs that inputs and outcome refer to.
+        origin: Where its value was made, if it is from the cache.
+        cache: What is to be known of its key, if the cache was asked.
     """
 
     run: int
@@ -97,6 +109,8 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
     group: str = ""
     wake_at: float | None = None
     blobs: tuple[bytes, ...] = ()
+    origin: Origin | None = None
+    cache: CacheNote | None = None
 
 
 class Page(msgspec.Struct, kw_only=True, gc=False):
@@ -171,4 +185,82 @@ class RunEnd(msgspec.Struct, kw_only=True, gc=False):
     outcome: Outcome | None = None
 
 
-Row = ActionRow | AttemptRow | EventRow | RunEnd
+class CacheRow(msgspec.Struct, kw_only=True, gc=False):
+    """An outcome of a cached task, kept under its key for all runs; the newest counts.
+
+    Attributes:
+        run: Key of the run that made it.
+        key: The key (16 bytes).
+        task: Full name of the task.
+        created: Wall-clock seconds.
+        origin: The action that made it.
+        facts: Blob that tells what the key is made of, inputs aside.
+        inputs: What the key says of each input that counts.
+        value: Encoded value.
+        blobs: Blobs that the value refers to.
+    """
+
+    run: int
+    key: bytes
+    task: str
+    created: float
+    origin: Origin
+    facts: bytes
+    inputs: dict[str, InputMark]
+    value: bytes
+    blobs: tuple[bytes, ...] = ()
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False):
+    """An action is the one of its key that runs; identical ones wait.
+
+    It holds as long as its run is driven under the same lease, unless it is given back.
+
+    Attributes:
+        run: Key of the run.
+        epoch: Lease epoch under which the run is driven.
+        number: Tells the claims of a run apart.
+    """
+
+    run: int
+    epoch: int
+    number: int
+
+
+class ClaimEnd(msgspec.Struct, kw_only=True, gc=False):
+    """The run gives back its claim to a key: the action ended without a value."""
+
+    run: int
+    key: bytes
+    number: int
+
+
+class CacheQuery(msgspec.Struct, frozen=True, gc=False):
+    """What the journal is asked about a key.
+
+    Attributes:
+        key: The key.
+        since: Values made before this moment do not count; infinite: none does.
+        claim: Who is to run if there is none, where only one may; None: anybody may.
+    """
+
+    key: bytes
+    since: float = 0.0
+    claim: Claim | None = None
+
+
+class CacheAnswer(msgspec.Struct, frozen=True, gc=False):
+    """What the journal knows of a key.
+
+    Attributes:
+        entry: The kept value.
+        expired: There is a value, but it was made too early.
+        held: There is none, and somebody else is making it.
+    """
+
+    entry: CacheRow | None = None
+    expired: bool = False
+    held: bool = False
+
+
+Row = ActionRow | AttemptRow | EventRow | RunEnd | CacheRow | ClaimEnd

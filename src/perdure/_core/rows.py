@@ -1,5 +1,6 @@
 """Records of the core's objects, and the rule that keeps ancestors written."""
 
+from perdure._core.keys import note_of
 from perdure._core.model import Outcome, phase_of
 from perdure._core.records import ActionRow, Row
 from perdure._core.state import Action
@@ -29,6 +30,7 @@ def row_of(action: Action, out: list[Row]) -> ActionRow:
     blobs = action.blobs
     if outcome and outcome.blobs:
         blobs = (*blobs, *outcome.blobs)
+    known = action.cache
     return ActionRow(
         run=run.key,
         seq=action.seq,
@@ -51,6 +53,8 @@ def row_of(action: Action, out: list[Row]) -> ActionRow:
         group=action.group,
         wake_at=action.wake_at,
         blobs=blobs,
+        origin=None if known is None else known.origin,
+        cache=None if known is None else note_of(action, known),
     )
 
 

@@ -12,7 +12,16 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from perdure._core.model import MANY, Demand, LogSpan, Outcome, Reuse, TaskSpec
+from perdure._core.model import (
+    MANY,
+    Demand,
+    InputMark,
+    LogSpan,
+    Origin,
+    Outcome,
+    Reuse,
+    TaskSpec,
+)
 from perdure._core.orders import Order
 from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
@@ -49,6 +58,26 @@ class Task:
         return self.spec.timeout.max_runtime is not None
 
 
+class Keyed(msgspec.Struct, eq=False, gc=False):
+    """What is known of a cached action's key, and what came of asking for it.
+
+    Attributes:
+        inputs: What the key says of each input; None while the shell has to find it out.
+        key: The key; b"" until the cache was asked, or if it cannot be known.
+        verdict: What the cache said: see :class:`~perdure._core.model.CacheNote`.
+        origin: Where the value was made, if it was kept.
+        claim: Number of the question whose answer made it the one of its key that runs; or 0.
+        pause: Seconds it waited before it asked for the last time.
+    """
+
+    inputs: dict[str, InputMark] | None = None
+    key: bytes = b""
+    verdict: str = ""
+    origin: Origin | None = None
+    claim: int = 0
+    pause: float = 0.0
+
+
 class Action(msgspec.Struct, eq=False, gc=False):
     """A durable node of a run that has no recorded outcome yet.
 
@@ -75,6 +104,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
         timers: What is to happen to it at certain times, unless it has ended.
         again: An earlier attempt of it, under this controller, has made calls.
         called_again: A later attempt of the parent has called it while it was being stopped.
+        cache: What is known of its key, if its value is kept for all runs.
     """
 
     id: bytes
@@ -117,6 +147,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
     again: bool = False
     called_again: bool = False
     timers: list[Timer] | None = None
+    cache: Keyed | None = None
 
     def __repr__(self) -> str:  # the default one walks through the whole run
         return f"<Action {self.name} {self.id.hex()[:12]} {self.stage.name}>"
@@ -300,6 +331,9 @@ class Run:
         force: Tasks that are never reused from an earlier run.
         strict: A diverging replay fails the run.
         env_vars: Set in all its worker processes.
+        cache: How it uses the cache: see :class:`~perdure._core.model.RunOptions`.
+        mixed: Its code has changed since it, or the run it reuses outcomes of, was started.
+        consults: How often the cache was asked.
         actions: In flight, by id.
         next_seq: Next free place in the journal.
         dirty: Actions with an attempt behind them that changed since they were last flushed.
@@ -320,6 +354,9 @@ class Run:
     force: frozenset[str] = frozenset()
     strict: bool = False
     env_vars: dict[str, str] = field(default_factory=dict)
+    cache: str = ""
+    mixed: bool = False
+    consults: int = 0
     actions: dict[bytes, Action] = field(default_factory=dict)
     next_seq: int = 1
     dirty: dict[bytes, Action] = field(default_factory=dict)

@@ -5,12 +5,13 @@
                     ┌──────────────────────────── recorded outcome found ─────────────┐
                     │                                                                 ▼
     RECALLING ──► WAITING ──► QUEUED ──► RUNNING ──► AUDITING ──► COMMITTING ──► COMMITTED
-        ▲             │          │ ▲        │  ▲          │             ▲
-      called          │          │ │ lost   │  │          └─────────────┤
-                      │          │ └────────┤  │                        │
-                      │          └──────────┼──┼── cancelled, expired ──┤
-                      │                     ▼  │                        │
-                      └───────────────► RETRYING ───────────────────────┘
+        ▲           │  │        ▲ ▲ │        │  ▲          │             ▲
+      called        │  │   miss │ │ │ lost   │  │          └─────────────┤
+                    │  ▼        │ └─┼────────┤  │                        │
+                    │ CONSULTING┴───┼────────┼──┼── cached value found ──┤
+                    │               └────────┼──┼── cancelled, expired ──┤
+                    │                        ▼  │                        │
+                    └──────────────────► RETRYING ───────────────────────┘
 
 A stage says what the controller waits for; :func:`phase` is what people are shown. Every move that
 the table does not list is a bug, and raises with the action's story.
@@ -32,12 +33,14 @@ class Stage(IntEnum):
     AUDITING = 5  # the journal's answer: did the replay call every recorded child?
     COMMITTING = 6  # the outcome's commit; it is decided but nobody has seen it
     COMMITTED = 7  # nothing: the outcome is recorded
+    CONSULTING = 8  # the journal's answer: is there a cached value, or somebody who makes it?
 
 
 S = Stage
 MOVES: dict[Stage, frozenset[Stage]] = {
     S.RECALLING: frozenset({S.WAITING, S.QUEUED, S.COMMITTING, S.COMMITTED}),
-    S.WAITING: frozenset({S.QUEUED, S.COMMITTING}),
+    S.WAITING: frozenset({S.CONSULTING, S.QUEUED, S.COMMITTING}),
+    S.CONSULTING: frozenset({S.QUEUED, S.COMMITTING}),
     S.QUEUED: frozenset({S.RUNNING, S.COMMITTING}),
     S.RUNNING: frozenset({S.QUEUED, S.RETRYING, S.AUDITING, S.COMMITTING}),
     S.RETRYING: frozenset({S.QUEUED, S.COMMITTING}),
@@ -49,6 +52,7 @@ MOVES: dict[Stage, frozenset[Stage]] = {
 PHASES: dict[Stage, Phase] = {
     S.RECALLING: Phase.WAITING,
     S.WAITING: Phase.WAITING,
+    S.CONSULTING: Phase.WAITING,
     S.QUEUED: Phase.QUEUED,
     S.RUNNING: Phase.RUNNING,
     S.RETRYING: Phase.RETRYING,

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from perdure._core.model import Bundle, Outcome
-from perdure._journal.rows import decode_digests, decode_failure
+from perdure._core.model import Bundle, Outcome, TaskSpec
+from perdure._journal.rows import decode_digests, decode_failure, decode_note
 
 Digests = Iterable[bytes]
 
 _decode_bundle = msgspec.msgpack.Decoder(Bundle).decode
+_decode_spec = msgspec.msgpack.Decoder(TaskSpec).decode
 _decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 
@@ -33,6 +34,16 @@ def _of_failure(data: bytes) -> Digests:
 def _of_outcome(data: bytes) -> Digests:
     outcome = _decode_outcome(data)
     return outcome.blobs if outcome.failure is None else outcome.failure.blobs
+
+
+def _of_spec(data: bytes) -> Digests:
+    policy = _decode_spec(data).cache
+    return () if policy is None else (policy.facts,)
+
+
+def _of_note(data: bytes) -> Digests:
+    note = decode_note(data)
+    return () if note is None else (note.facts,)
 
 
 def _itself(data: bytes) -> Digests:
@@ -59,13 +70,17 @@ ROOTS = (
     Root("runs", "blobs", decode_digests, run="key"),
     Root("runs", "bundle", _of_bundle, run="key"),
     Root("runs", "outcome", _of_outcome, run="key"),
+    Root("runs", "spec", _of_spec, run="key"),
     Root("actions", "blobs", decode_digests, run="run"),
     Root("actions", "value_blobs", decode_digests, run="run"),
     Root("actions", "failure", _of_failure, run="run"),
+    Root("actions", "cache", _of_note, run="run"),
     Root("attempts", "failure", _of_failure, run="run"),
     Root("artifacts", "blob", _itself),
     Root("artifacts", "blobs", decode_digests),
+    Root("cache", "facts", _itself),
+    Root("cache", "blobs", decode_digests),
 )
 
-OWNED = ("actions", "attempts", "events", "lineage", "publications", "tallies")
+OWNED = ("actions", "attempts", "claims", "events", "lineage", "publications", "tallies")
 """Tables whose rows go with the run that their column ``run`` names."""

@@ -14,6 +14,7 @@ PHASE_NUMBERS = {
     Phase.FAILED: 6,
     Phase.ABORTED: 7,
     Phase.INTERRUPTED: 8,
+    Phase.CACHED: 9,
 }
 RUIN = 0
 """Not a phase: what is left of a run that is being removed; see ``perdure._housekeeping``."""

@@ -2,12 +2,26 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from fnmatch import fnmatchcase
 from typing import assert_never
 
 from perdure._core import artifacts
 from perdure._core.artifacts import LATEST, ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
-from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
+from perdure._ports import (
+    ActionRow,
+    AttemptRow,
+    CacheAnswer,
+    CacheQuery,
+    CacheRow,
+    Claim,
+    ClaimEnd,
+    EventRow,
+    Page,
+    Row,
+    RunEnd,
+    RunRow,
+)
 from perdure.errors import (
     ArtifactNotFoundError,
     LeaseLostError,
@@ -38,6 +52,8 @@ class MemoryJournal:
         self._places: dict[tuple[int, bytes], int] = {}
         self._artifacts: list[ArtifactRow] = []
         self._published: dict[tuple[int, bytes], ArtifactRow] = {}
+        self._cache: dict[bytes, CacheRow] = {}
+        self._claims: dict[bytes, Claim] = {}
 
     def create_run(self, row: RunRow) -> int:
         """Store a new run and return its key."""
@@ -199,6 +215,37 @@ class MemoryJournal:
             other.tags = tuple(text for text in other.tags if text not in tags)
         row.tags = tuple(sorted({*row.tags, *tags}))
 
+    def cached(
+        self, queries: Sequence[CacheQuery], is_alive: Callable[[str], bool]
+    ) -> list[CacheAnswer]:
+        """Return what is kept under keys; claim those under which nothing is, where asked to."""
+        return [self._cached(query, is_alive) for query in queries]
+
+    def _cached(self, query: CacheQuery, is_alive: Callable[[str], bool]) -> CacheAnswer:
+        entry = self._cache.get(query.key)
+        if entry is not None and entry.created >= query.since:
+            return CacheAnswer(copy(entry))
+        expired = entry is not None
+        if query.claim is not None:
+            held = self._claims.get(query.key)
+            if held is not None and held.epoch == self._epoch(held.run):
+                owner = self._runs[held.run].owner
+                if owner and is_alive(owner):
+                    return CacheAnswer(expired=expired, held=True)
+            self._claims[query.key] = query.claim
+        return CacheAnswer(expired=expired)
+
+    def clear_cache(self, task: str | None = None, before: float | None = None) -> int:
+        """Forget kept values; return how many there were."""
+        going = [
+            key for key, row in self._cache.items()
+            if (task is None or fnmatchcase(row.task, task))
+            and (before is None or row.created < before)
+        ]  # fmt: skip
+        for key in going:
+            del self._cache[key]
+        return len(going)
+
     def close(self) -> None:
         """Do nothing: what is in memory goes with the object."""
 
@@ -234,5 +281,15 @@ class MemoryJournal:
                 run.outcome = row.outcome
                 if row.phase.final and run.epoch > 1:
                     self._abort_open_actions(row)
+            case CacheRow():
+                held = self._claims.get(row.key)
+                if held is not None and held.run == row.run:
+                    del self._claims[row.key]
+                row.run = 0
+                self._cache[row.key] = row
+            case ClaimEnd():
+                held = self._claims.get(row.key)
+                if held is not None and (held.run, held.number) == (row.run, row.number):
+                    del self._claims[row.key]
             case _:
                 assert_never(row)

@@ -8,7 +8,16 @@ from typing import Any
 
 import msgspec
 
-from perdure._core.model import Bundle, Failure, LogSpan, Outcome, TaskSpec
+from perdure._core.model import (
+    Bundle,
+    CacheNote,
+    Failure,
+    LogSpan,
+    Origin,
+    Outcome,
+    Phase,
+    TaskSpec,
+)
 from perdure._journal.codes import KIND_NUMBERS, KINDS, PHASE_NUMBERS, PHASES
 from perdure._ports import ActionRow, AttemptRow, EventRow, RunRow
 
@@ -24,7 +33,10 @@ PLAIN_COLUMNS = (
 )
 """Those of an action that nothing happened to but its value: half the work of binding all."""
 
-ACTION_COLUMNS = f"{PLAIN_COLUMNS}, losses, wake_at, label, error, log, blobs, value_blobs, failure"
+ACTION_COLUMNS = (
+    f"{PLAIN_COLUMNS}, losses, wake_at, label, error, log, blobs, value_blobs, failure, origin, "
+    "cache"
+)
 
 ATTEMPT_COLUMNS = "run, seq, number, started, ended, worker, error, log, failure"
 EVENT_COLUMNS = "run, seq, at, kind, text"
@@ -38,6 +50,8 @@ _decode_outcome = msgspec.msgpack.Decoder(Outcome).decode
 decode_failure = msgspec.msgpack.Decoder(Failure).decode
 _decode_spans = msgspec.msgpack.Decoder(tuple[LogSpan, ...]).decode
 _decode_digests = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
+_decode_origin = msgspec.msgpack.Decoder(Origin).decode
+_decode_note = msgspec.msgpack.Decoder(CacheNote).decode
 
 
 def error_line(failure: Failure) -> str:
@@ -55,6 +69,16 @@ def decode_spans(data: bytes | None) -> tuple[LogSpan, ...]:
 def decode_digests(data: bytes | None) -> tuple[bytes, ...]:
     """Return the blob digests of a column."""
     return _decode_digests(data) if data else ()
+
+
+def decode_origin(data: bytes | None) -> Origin | None:
+    """Return where the value of an action was made, if it is from the cache."""
+    return _decode_origin(data) if data else None
+
+
+def decode_note(data: bytes | None) -> CacheNote | None:
+    """Return what is known of an action's cache key."""
+    return _decode_note(data) if data else None
 
 
 def encode_outcome(outcome: Outcome | None) -> tuple[bytes | None, str | None]:
@@ -124,6 +148,7 @@ def is_plain(row: ActionRow) -> bool:
         and outcome.failure is None
         and not (row.log or row.losses or row.blobs or row.group or outcome.blobs)
         and row.wake_at is None
+        and row.cache is None
     )
 
 
@@ -136,7 +161,7 @@ def encode_plain(row: ActionRow, task: int) -> Columns:
         row.parent,
         task,
         KIND_NUMBERS[row.kind],
-        PHASE_NUMBERS[row.phase],
+        PHASE_NUMBERS[row.phase if row.origin is None else Phase.CACHED],
         row.created,
         row.started,
         row.ended,
@@ -167,6 +192,8 @@ def encode_action(row: ActionRow, task: int) -> Columns:
         _encode(row.blobs) if row.blobs else None,
         value_blobs,
         failure,
+        None if row.origin is None else _encode(row.origin),
+        None if row.cache is None else _encode(row.cache),
     )
 
 
@@ -174,7 +201,7 @@ def decode_action(columns: Columns) -> ActionRow:
     """Return the row of ``ACTION_COLUMNS`` followed by the task's name and code."""
     (run, seq, id_, parent, _task, kind, phase, created, started, ended) = columns[:10]
     (attempts, worker, inputs, value, losses, wake_at, label, _error) = columns[10:18]
-    log, blobs, value_blobs, failure, name, code = columns[18:]
+    log, blobs, value_blobs, failure, origin, note, name, code = columns[18:]
     outcome = None
     if value is not None or failure is not None:
         outcome = Outcome(
@@ -191,7 +218,7 @@ def decode_action(columns: Columns) -> ActionRow:
         task=name,
         code=code,
         kind=KINDS[kind],
-        phase=PHASES[phase],
+        phase=PHASES[phase] if origin is None else Phase.SUCCEEDED,
         inputs=inputs,
         outcome=outcome,
         created=created,
@@ -204,6 +231,8 @@ def decode_action(columns: Columns) -> ActionRow:
         group=label,
         wake_at=wake_at,
         blobs=decode_digests(blobs),
+        origin=decode_origin(origin),
+        cache=decode_note(note),
     )
 
 

@@ -17,7 +17,7 @@ from typing import TypeGuard, assert_never
 
 from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
-from perdure._journal import artifacts
+from perdure._journal import artifacts, cache
 from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS, RUIN
 from perdure._journal.faults import StorageErrors
 from perdure._journal.lineage import LINEAGE_COLUMNS, links
@@ -42,7 +42,19 @@ from perdure._journal.rows import (
 from perdure._journal.schema import identity, open_journal
 from perdure._journal.statements import insert, marks
 from perdure._journal.tallies import BLOCK, Moves, count_blocks
-from perdure._ports import ActionRow, AttemptRow, EventRow, Page, Row, RunEnd, RunRow
+from perdure._ports import (
+    ActionRow,
+    AttemptRow,
+    CacheAnswer,
+    CacheQuery,
+    CacheRow,
+    ClaimEnd,
+    EventRow,
+    Page,
+    Row,
+    RunEnd,
+    RunRow,
+)
 from perdure.config import Durability
 from perdure.errors import (
     LeaseLostError,
@@ -222,6 +234,28 @@ class SqliteJournal:
             artifacts.tag(_query(db), row, add)
             artifacts.untag(_query(db), row, remove)
 
+    # --- kept values ---
+
+    def cached(
+        self, queries: Sequence[CacheQuery], is_alive: Callable[[str], bool]
+    ) -> list[CacheAnswer]:
+        """Return what is kept under keys; claim those under which nothing is, where asked to."""
+        if not any(query.claim for query in queries):
+            with self._guarded() as db:
+                return [cache.find(db, query) for query in queries]
+        with self._transaction() as db:
+            return [
+                cache.find_or_claim(db, query, query.claim, is_alive)
+                if query.claim
+                else cache.find(db, query)
+                for query in queries
+            ]
+
+    def clear_cache(self, task: str | None = None, before: float | None = None) -> int:
+        """Forget kept values; return how many there were."""
+        with self._transaction() as db:
+            return cache.clear(db, task, before)
+
     def close(self) -> None:
         """Release the file."""
         if os.getpid() == self._pid:
@@ -282,14 +316,14 @@ class SqliteJournal:
         attempts: list[Columns] = []
         events: list[Columns] = []
         ends: list[RunEnd] = []
+        kept: list[CacheRow | ClaimEnd] = []
         for row in rows:
             if row.run not in counted:
                 continue
             match row:
                 case ActionRow():
                     task = self._tasks.get((row.task, row.code)) or self._intern(row.task, row.code)
-                    if row.blobs:
-                        lineage += links(row)
+                    lineage += links(row) if row.blobs else ()
                     if not row.fresh:
                         replacements[row.run, row.seq] = encode_action(row, task)
                         continue
@@ -304,6 +338,8 @@ class SqliteJournal:
                     events.append(encode_event(row))
                 case RunEnd():
                     ends.append(row)
+                case CacheRow() | ClaimEnd():
+                    kept.append(row)
                 case _:
                     assert_never(row)
         insert(db, f"INSERT INTO actions ({PLAIN_COLUMNS})", plain)
@@ -314,6 +350,7 @@ class SqliteJournal:
         insert(db, f"INSERT OR IGNORE INTO lineage ({LINEAGE_COLUMNS})", lineage)
         insert(db, f"REPLACE INTO attempts ({ATTEMPT_COLUMNS})", attempts)
         insert(db, f"INSERT INTO events ({EVENT_COLUMNS})", events)
+        cache.write(db, kept)
         for end in ends:
             _end(db, end, moves)
         moves.write()

@@ -5,6 +5,7 @@ from perdure._serde.decode import loads
 from perdure._serde.encode import dumps
 from perdure._serde.errors import dump_error, load_error
 from perdure._serde.format import Deferred, Encoded
+from perdure._serde.marks import input_marks
 from perdure._serde.named import Named, store
 from perdure._serde.preview import preview, to_json
 from perdure._serde.typecheck import Mismatch, arrived, checker
@@ -20,6 +21,7 @@ __all__ = [
     "checker",
     "dump_error",
     "dumps",
+    "input_marks",
     "load_error",
     "loads",
     "preview",

@@ -5,7 +5,7 @@ encoded again with the entries of dicts in the order of their keys. Nodes whose 
 than the value's identity, or has no order of its own, have a rule here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,35 +15,50 @@ from perdure._serde.format import Ext
 
 _OPAQUE = frozenset({f.RAW, f.BLOB, f.FUTURE, f.BIG_INT, f.STR, f.COMPLEX, f.UUID})
 
-_pack = msgspec.msgpack.Encoder(order="deterministic").encode
+Decode = Callable[[bytes | memoryview], Any]
+
+pack = msgspec.msgpack.Encoder(order="deterministic").encode
+"""Encodes what a decoder of this module has returned."""
 
 
 def canonical(body: bytes | memoryview) -> bytes:
     """Return the canonical form of a msgpack document with nodes."""
-    return _pack(_decode(body))
+    return pack(_decode(body))
 
 
-def _node(code: int, payload: memoryview) -> object:
-    if code == f.ARTIFACT:
-        _, _, digest, document = _decode(payload)
-        return document[0] if document else Ext(code, digest)  # its value; its name is no part
-    if code in _OPAQUE:
-        return Ext(code, bytes(payload))
-    rule = _RULES.get(code)
-    content = _decode(payload)
-    return Ext(code, _pack(rule(content) if rule else content))
+def decoder(instead: Mapping[int, Callable[[memoryview], Any]]) -> Decode:
+    """Return what decodes documents such that packing the result gives their canonical form.
+
+    Args:
+        instead: What stands for nodes of these codes, made of their payload.
+    """
+
+    def node(code: int, payload: memoryview) -> Any:
+        if code in instead:
+            return instead[code](payload)
+        if code == f.ARTIFACT:
+            _, _, digest, document = decode(payload)
+            return document[0] if document else Ext(code, digest)  # its value; its name is no part
+        if code in _OPAQUE:
+            return Ext(code, bytes(payload))
+        rule = _RULES.get(code)
+        content = decode(payload)
+        return Ext(code, pack(rule(content) if rule else content))
+
+    decode: Decode = msgspec.msgpack.Decoder(ext_hook=node).decode
+    return decode
 
 
-_decode: Callable[[bytes | memoryview], Any] = msgspec.msgpack.Decoder(ext_hook=_node).decode
+_decode = decoder({})
 
 
 def _unordered(items: list[Any]) -> list[Any]:
-    return sorted(map(_pack, items))
+    return sorted(map(pack, items))
 
 
 def _unordered_pairs(flat: list[Any]) -> list[Any]:
-    keys = map(_pack, flat[::2])
-    return sorted(zip(keys, map(_pack, flat[1::2]), strict=True))
+    keys = map(pack, flat[::2])
+    return sorted(zip(keys, map(pack, flat[1::2]), strict=True))
 
 
 def _first_two(content: list[Any]) -> list[Any]:

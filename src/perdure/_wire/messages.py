@@ -11,9 +11,9 @@ The order of messages on one connection is the order of events.
 import msgspec
 
 from perdure._core.artifacts import Request
-from perdure._core.model import Bundle, Failure, LogSpan, TaskSpec
+from perdure._core.model import Bundle, Failure, InputMark, LogSpan, TaskSpec
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of this protocol. A worker and a controller must agree on it exactly."""
 
 
@@ -58,6 +58,8 @@ class Call(Message, tag=11):
         blobs: Blobs the inputs refer to (32 bytes each).
         group: Display group, or "".
         context: Encoded custom context, or b"" for the parent's.
+        marks: For a cached task: what its key says of each input; None where futures are among
+            them, and for other tasks.
     """
 
     parent: int
@@ -68,6 +70,7 @@ class Call(Message, tag=11):
     blobs: tuple[bytes, ...] = ()
     group: str = ""
     context: bytes = b""
+    marks: dict[str, InputMark] | None = None
 
 
 class Lookup(Message, tag=12):

@@ -23,7 +23,7 @@ from perdure._api.task import Task, closed
 from perdure._core import failures
 from perdure._core.artifacts import Request
 from perdure._core.ids import action_id
-from perdure._core.model import Failure, LogSpan, TaskSpec
+from perdure._core.model import Failure, InputMark, LogSpan, TaskSpec
 from perdure._serde import Encoded
 from perdure._wire.messages import (
     Assign,
@@ -242,7 +242,9 @@ class Attempt:
             occurrence = self._occurrences.take(name, inputs)
         return action_id(self.action, name, inputs, occurrence)
 
-    def call(self, spec: TaskSpec, inputs: Encoded) -> Future[Any]:
+    def call(
+        self, spec: TaskSpec, inputs: Encoded, marks: dict[str, InputMark] | None = None
+    ) -> Future[Any]:
         """Ask for a child action."""
         session, name = self._session, spec.name
         digest = inputs.digest
@@ -264,7 +266,7 @@ class Attempt:
             session.messages.append(
                 Call(
                     self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
-                    current_group(), changed_context(self),
+                    current_group(), changed_context(self), marks,
                 )
             )  # fmt: skip
             session.opened(self, future)
