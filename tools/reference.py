@@ -27,7 +27,7 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Resources ReusePolicy RetryStrategy Backoff Timeout trace group
+        TaskEnvironment Task Resources Cache ReusePolicy RetryStrategy Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": """
@@ -44,8 +44,8 @@ NAMES = {
 GIVEN = {"Artifact", "Checkpoint", "Context", "Future", "Query", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
 
-INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "demand", "of", "policy", "reuse"} | {
-    "settle", "spec", "with_settings"
+INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "check_ignored", "demand", "of"} | {
+    "is_enabled", "overwrites", "policy", "reuse", "seconds", "settle", "spec", "with_settings"
 }  # fmt: skip
 """Methods that other parts of the package call."""
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perdure import errors as errors
     from perdure import io as io
     from perdure import report as report
+    from perdure._api.caching import Cache as Cache
     from perdure._api.checkpoint import Checkpoint as Checkpoint
     from perdure._api.checkpoint import latest_checkpoint as latest_checkpoint
     from perdure._api.context import Context as Context
@@ -55,6 +56,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "perdure": ("artifacts", "durable", "errors", "io", "report"),
+    "perdure._api.caching": ("Cache",),
     "perdure._api.checkpoint": ("Checkpoint", "latest_checkpoint"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),

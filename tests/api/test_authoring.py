@@ -139,8 +139,6 @@ def test_quantities():
         lambda: perdure.TaskEnvironment("e", secrets=["s"]),
         lambda: perdure.ReusePolicy(scope="run"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
-        lambda: perdure.TaskEnvironment("e", cache="auto"),
-        lambda: w.double.override(cache="auto"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
         lambda: w.double.override(entrypoint=True),
         lambda: perdure.Image.from_debian_base(),

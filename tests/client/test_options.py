@@ -39,7 +39,11 @@ def test_names_that_cannot_be_typed_are_refused(name):
         ({"mode": "remote"}, NotSupportedError, "remote"),
         ({"mode": "nightly"}, ConfigurationError, "name='nightly'"),
         ({"engine": "ray"}, NotSupportedError, "ray"),
-        ({"overwrite_cache": True}, NotSupportedError, "overwrite_cache"),
+        (
+            {"overwrite_cache": True, "disable_run_cache": True},
+            ConfigurationError,
+            "overwrite_cache",
+        ),
         ({"durability": "none"}, ConfigurationError, "none"),
         ({"env_vars": {"A": 1}}, ConfigurationError, "env_vars: 'A' is 1"),
         ({"custom_context": {1: "x"}}, ConfigurationError, "custom_context"),

@@ -11,16 +11,16 @@ import perdure
 from perdure import errors
 
 REFUSED = [
-    "Cache", "Cron", "GPU", "Image", "PodTemplate", "Secret",
+    "CachePolicy", "Cron", "GPU", "Image", "PodTemplate", "Secret",
     "Trigger", "deploy", "serve", "current_project", "remote", "extras",
 ]  # fmt: skip
 OPTIONS = {
     "image": "ghcr.io/a/b:c", "secrets": "KEY", "queue": "gpu",
     "plugin_config": object(), "pod_template": "big", "interruptible": True, "include": ("a",),
-    "service_account": "me", "cache": "auto",
+    "service_account": "me",
 }  # fmt: skip
 TASK_OPTIONS = {
-    "cache": "override", "max_inline_io_bytes": 5, "triggers": (1,),
+    "max_inline_io_bytes": 5, "triggers": (1,),
     "links": (1,), "entrypoint": True, "task_resolver": object(), "produces_artifacts": True,
 }  # fmt: skip
 
@@ -105,6 +105,26 @@ def test_reusable_environments_as_flyte_writes_them(policy):
     assert reuse.concurrency == policy.get("concurrency", 1)
     assert task.override(reusable="off").spec().reuse.environment == ""
     assert env.clone_with("other", reusable=None)
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        "auto",
+        "override",
+        "enable",
+        perdure.Cache("auto"),
+        perdure.Cache(behavior="override", version_override="v1", ignored_inputs=("b",)),
+        perdure.Cache("auto", serialize=True, salt="s", max_age=timedelta(days=1)),
+    ],
+)
+def test_caches_as_flyte_writes_them(cache):
+    @perdure.TaskEnvironment("cached", cache=cache).task
+    async def task(a: int, b: int = 0) -> int:
+        return a
+
+    assert task.spec().cache
+    assert not task.override(cache="disable").spec().cache
 
 
 def test_its_errors_catch_what_they_caught():

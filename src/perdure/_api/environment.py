@@ -26,7 +26,8 @@ class TaskEnvironment:
         name: First part of the names of its tasks.
         resources: What one attempt needs; see :class:`Resources`.
         image: ``None`` or ``"auto"``: this interpreter. Others are not supported yet.
-        cache: ``"disable"``. Others are not supported yet.
+        cache: ``"auto"``: results are kept and found again, in any run; ``"override"``: kept, but
+            not looked for; ``"disable"``: neither; or a :class:`Cache`.
         reusable: A :class:`ReusePolicy`: its tasks have worker processes of their own, as many as
             that says, with as many attempts at once. ``None``: they use everybody's.
         env_vars: Environment variables of the worker process.
@@ -101,6 +102,7 @@ class TaskEnvironment:
         def decorate(function: Callable[P, R]) -> Task[P, R]:
             settings = Settings().changed(self._options).changed(given)
             task = Task(function, self, settings)
+            task.check_ignored(given.get("cache"))
             self._refuse_another(task)
             self.tasks[task.name] = task
             return task

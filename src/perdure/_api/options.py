@@ -7,6 +7,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
+from perdure._api.caching import Cache
 from perdure._core.model import MANY, Demand, RetryPolicy, Reuse, TimeoutPolicy
 from perdure.errors import (
     ConfigurationError,
@@ -331,14 +332,13 @@ def check_options(options: Mapping[str, Any]) -> None:
             close = get_close_matches(option, TASK_OPTIONS, 1)
             hint = f"did you mean {close[0]}?" if close else f"options: {sorted(TASK_OPTIONS)}"
             raise ConfigurationError(f"there is no option {option!r}", hint=hint)
-    if options.get("cache") not in (None, "disable"):
-        raise refuse(f"cache={options['cache']!r}", hint='use cache="disable"')
     resources = options.get("resources")
     if resources is not None and not isinstance(resources, Resources):
         raise ConfigurationError(
             f"resources={resources!r} is not perdure.Resources",
             hint='write resources=perdure.Resources(cpu=2, memory="1Gi")',
         )
+    Cache.of(options.get("cache"))
     RetryStrategy.of(options.get("retries"))
     Timeout.of(options.get("timeout"))
     ReusePolicy.of(options.get("reusable"))

@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from perdure import _serde
-from perdure._api import locating
+from perdure._api import caching, locating
 from perdure._api.binding import Binder
+from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
 from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
 from perdure._api.scope import Scope, current
@@ -56,6 +57,7 @@ class Settings:
     env_vars: tuple[tuple[str, str], ...] = ()
     short_name: str = ""
     reusable: ReusePolicy | None = None
+    cache: Cache = field(default_factory=lambda: Cache("disable"))
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -68,6 +70,7 @@ class Settings:
             else self.env_vars,
             options["short_name"] or "" if "short_name" in options else self.short_name,
             ReusePolicy.of(options["reusable"]) if "reusable" in options else self.reusable,
+            Cache.of(options["cache"]) if "cache" in options else self.cache,
         )
 
 
@@ -102,6 +105,18 @@ class Task(Generic[P, R]):
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
         self._check_concurrency()
+
+    def check_ignored(self, cache: object) -> None:
+        """Refuse a cache of this task that ignores inputs which it does not have."""
+        if not isinstance(cache, Cache):
+            return
+        known = inspect.signature(self.function).parameters
+        if unknown := [name for name in cache.ignored_inputs if name not in known]:
+            raise ConfigurationError(
+                f"Cache(ignored_inputs={unknown[0]!r}): task {self.name} has no such parameter",
+                hint=f"it has {', '.join(known) or 'none'}",
+                task=self.name,
+            )
 
     def _check_concurrency(self) -> None:
         reusable = self.settings.reusable
@@ -175,7 +190,10 @@ class Task(Generic[P, R]):
         except SerializationError as error:
             error.task = error.task or self.name
             raise
-        return scope.call(self._spec or self.spec(), inputs)
+        spec = self._spec or self.spec()
+        if spec.cache is None:
+            return scope.call(spec, inputs)
+        return scope.call(spec, inputs, caching.marks(spec.cache, inputs, scope.blobs))
 
     # --- what workers and runs need ---------------------------------------------------------------
 
@@ -217,6 +235,7 @@ class Task(Generic[P, R]):
                 timeout=settings.timeout.policy(),
                 env_vars=settings.env_vars,
                 reuse=settings.reusable.reuse(self.env.name) if settings.reusable else Reuse(),
+                cache=caching.policy(self, settings.cache) if settings.cache.is_enabled else None,
             )
         return self._spec
 
@@ -232,6 +251,7 @@ class Task(Generic[P, R]):
             NotSupportedError: The option is not built yet.
         """
         check_options(options)
+        self.check_ignored(options.get("cache"))
         return self.with_settings(self.settings.changed(options))
 
     def with_settings(self, settings: Settings) -> "Task[P, R]":

@@ -39,6 +39,7 @@ from perdure._views.news import ActionNews
 
 _STATES = {
     Phase.SUCCEEDED: RunState.COMPLETE,
+    Phase.CACHED: RunState.COMPLETE,
     Phase.FAILED: RunState.FAIL,
     Phase.ABORTED: RunState.ABORT,
     Phase.INTERRUPTED: RunState.ABORT,

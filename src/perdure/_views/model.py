@@ -2,7 +2,15 @@
 
 import msgspec
 
-from perdure._core.model import Failure, LogSpan, Outcome, Phase
+from perdure._core.model import (
+    CacheNote,
+    Failure,
+    InputMark,
+    LogSpan,
+    Origin,
+    Outcome,
+    Phase,
+)
 from perdure._core.records import RunRow
 
 
@@ -22,6 +30,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         cwd: Folder it was started in.
         python: Python it was started with.
         actions: Actions recorded so far.
+        cached: Its result was taken from the cache.
     """
 
     key: int
@@ -37,6 +46,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     cwd: str
     python: str
     actions: int
+    cached: bool = False
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,7 +105,7 @@ class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
         id: Identity, in hex.
         task: Task or step name.
         kind: ``task``, ``trace``, ``sleep`` or ``value``.
-        phase: As recorded.
+        phase: As recorded; ``cached`` if it succeeded with a value of the cache.
         created: Wall-clock seconds; ``started`` and ``ended`` likewise, None when not reached.
         attempts: Attempts charged to the retry budget.
         losses: Attempts lost to no fault of the action.
@@ -144,6 +154,8 @@ class ActionDetail(msgspec.Struct, frozen=True, kw_only=True):
         log: Ranges of that worker's log.
         attempts: Earlier attempts.
         events: Notices about it.
+        origin: Where its value was made, if it was taken from the cache.
+        cache: What is known of its cache key, if the cache was asked.
     """
 
     summary: ActionSummary
@@ -155,6 +167,41 @@ class ActionDetail(msgspec.Struct, frozen=True, kw_only=True):
     log: tuple[LogSpan, ...]
     attempts: tuple[AttemptView, ...]
     events: tuple[EventView, ...]
+    origin: Origin | None = None
+    cache: CacheNote | None = None
+
+
+class CachedValue(msgspec.Struct, frozen=True, kw_only=True):
+    """A kept value, as far as its key is concerned.
+
+    Attributes:
+        key: The key.
+        created: Wall-clock seconds.
+        origin: The action that made it.
+        facts: Blob that tells what the key is made of, inputs aside.
+        inputs: What the key says of each input.
+    """
+
+    key: bytes
+    created: float
+    origin: Origin
+    facts: bytes
+    inputs: dict[str, InputMark]
+
+
+class CachedTask(msgspec.Struct, frozen=True, kw_only=True):
+    """The kept values of a task.
+
+    Attributes:
+        task: Full name.
+        values: How many there are.
+        oldest: When the oldest was made, in wall-clock seconds; ``newest`` likewise.
+    """
+
+    task: str
+    values: int
+    oldest: float
+    newest: float
 
 
 class ActionRecord(msgspec.Struct, frozen=True, kw_only=True):

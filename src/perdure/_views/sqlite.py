@@ -14,11 +14,14 @@ from perdure._journal.rows import (
     RUN_COLUMNS,
     decode_digests,
     decode_failure,
+    decode_note,
+    decode_origin,
     decode_run,
     decode_spans,
 )
 from perdure._journal.tallies import BLOCK
 from perdure._views.artifacts import ArtifactViews
+from perdure._views.cache import CacheViews
 from perdure._views.connections import ReadConnections
 from perdure._views.lineage import LineageViews
 from perdure._views.model import (
@@ -38,6 +41,7 @@ from perdure._views.news import News
 from perdure.errors import ActionNotFoundError
 
 PAGE = 1000
+_SIMPLY = (PHASE_NUMBERS[Phase.SUCCEEDED], PHASE_NUMBERS[Phase.CACHED])
 SHORTEST_PREFIX = 4
 ID_DIGITS = 32
 
@@ -45,7 +49,8 @@ ID_DIGITS = 32
 # look at the end of the run.
 _RUNS = (
     "SELECT key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, "
-    "(SELECT max(seq) FROM actions WHERE run = runs.key) FROM runs"
+    "(SELECT max(seq) FROM actions WHERE run = runs.key), "
+    "(SELECT origin IS NOT NULL FROM actions WHERE run = runs.key AND seq = 1) FROM runs"
 )
 _SUMMARY = (
     "a.seq, a.parent, a.id, t.name, a.kind, a.phase, a.created, a.started, a.ended, a.attempts, "
@@ -70,6 +75,7 @@ class SqliteViews:
 
     Attributes:
         artifacts: Questions about published values.
+        cache: Questions about kept values.
         lineage: Questions about where values came from.
         news: What has happened since one last looked.
 
@@ -82,6 +88,7 @@ class SqliteViews:
         self.artifacts = ArtifactViews(self._db)
         self.lineage = LineageViews(self._db)
         self.news = News(self._db)
+        self.cache = CacheViews(self._db)
 
     def close(self) -> None:
         """Close the connections; a later question opens new ones."""
@@ -211,14 +218,13 @@ class SqliteViews:
         """
         tallies = [each for each in self._tallies(run, parent) if each.group == group]
         found: list[ActionSummary] = []
-        for is_in_phase in ("<>", "="):
-            phase = PHASE_NUMBERS[Phase.SUCCEEDED]
-            blocks = {t.block for t in tallies if (t.phase == phase) == (is_in_phase == "=")}
+        for simply in (False, True):
+            blocks = {t.block for t in tallies if (t.phase in _SIMPLY) == simply}
             for block in sorted(blocks):
                 if len(found) < limit:
-                    tail = f"AND a.phase {is_in_phase} ? AND {_GROUP} = ?"
+                    tail = f"AND (a.phase IN {_SIMPLY}) = ? AND {_GROUP} = ?"
                     rest = limit - len(found)
-                    found += self._members(run, parent, block, rest, tail, phase, group)
+                    found += self._members(run, parent, block, rest, tail, simply, group)
         return found
 
     def unfinished(self, run: int) -> list[ActionSummary]:
@@ -257,15 +263,16 @@ class SqliteViews:
         seq = self._seq(run, reference)
         found = self._db.rows(
             f"SELECT {_SUMMARY}, t.code, a.inputs, a.value, a.failure, a.value_blobs, a.blobs, "
-            f"a.worker, a.log {_ACTIONS} AND a.seq = ?",
+            f"a.worker, a.log, a.origin, a.cache {_ACTIONS} AND a.seq = ?",
             run,
             seq,
         )
         if not found:
             return None
-        code, inputs, value, failure, value_blobs, blobs, worker, log = found[0][-8:]
+        summary, rest = found[0][:-10], found[0][-10:]
+        code, inputs, value, failure, value_blobs, blobs, worker, log, origin, cache = rest
         return ActionDetail(
-            summary=_summary(found[0][:-8]),
+            summary=_summary(summary),
             code=code,
             inputs=inputs,
             outcome=_outcome(value, failure, value_blobs),
@@ -274,6 +281,8 @@ class SqliteViews:
             log=decode_spans(log),
             attempts=tuple(self.attempts(run, seq)),
             events=tuple(self._events("run = ? AND seq = ?", run, seq)),
+            origin=decode_origin(origin),
+            cache=decode_note(cache),
         )
 
     def records(self, run: int) -> Iterator[ActionRecord]:
@@ -387,9 +396,8 @@ class SqliteViews:
 
 
 def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
-    key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, actions = (
-        columns
-    )
+    key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python = columns[:12]
+    actions, cached = columns[12:]
     return RunSummary(
         key=key,
         name=name,
@@ -404,6 +412,7 @@ def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
         cwd=cwd,
         python=python,
         actions=actions or 0,
+        cached=bool(cached),
     )
 
 

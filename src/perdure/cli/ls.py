@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from perdure._views.model import RunSummary
 
 
+_PHASES = [phase.value for phase in Phase if phase is not Phase.CACHED]  # that is for actions
+
+
 @click.command()
-@click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="Only these.")
+@click.option("--phase", type=click.Choice(_PHASES), help="Only these.")
 @click.option("--task", help="Only runs of this task, by full name.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most.")
 @exits.json_option
@@ -61,4 +64,6 @@ def _remark(row: "RunSummary") -> str:
         return f"perdure resume {row.name}"
     if row.error:
         return row.error.partition("\n")[0]
+    if row.cached:
+        return "cached"
     return f"rerun of {row.parent}" if row.parent else ""

@@ -30,6 +30,7 @@ _BAR = 24
 _TASKS = 12
 _ORDER = (
     Phase.RUNNING, Phase.QUEUED, Phase.WAITING, Phase.RETRYING, Phase.FAILED, Phase.ABORTED,
+    Phase.CACHED,
 )  # fmt: skip
 
 
@@ -204,7 +205,7 @@ def _bar(phases: dict[Phase, int], total: int) -> "RenderableType":
     from rich.text import Text
 
     bar, filled = Text(), 0
-    for phase in (Phase.SUCCEEDED, Phase.FAILED, Phase.ABORTED, Phase.RUNNING):
+    for phase in (Phase.SUCCEEDED, Phase.CACHED, Phase.FAILED, Phase.ABORTED, Phase.RUNNING):
         count = phases.get(phase, 0)
         # what exists is seen, however small; the bar is full only when everything is done
         cells = min(max(round(_BAR * count / total), 1), _BAR - filled) if count else 0

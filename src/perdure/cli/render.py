@@ -21,6 +21,7 @@ _PLAIN_WIDTH = 10_000
 
 LOOK: dict[Phase, tuple[str, str, str]] = {
     Phase.SUCCEEDED: ("✓", "+", "green"),
+    Phase.CACHED: ("≡", "=", "cyan"),
     Phase.FAILED: ("✗", "x", "red"),
     Phase.ABORTED: ("⊘", "-", "magenta"),
     Phase.RUNNING: ("●", "*", "blue"),

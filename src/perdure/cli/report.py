@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def summary_dict(row: "RunSummary") -> dict[str, Any]:
     """Return a run of a list as JSON-able data."""
-    return _run_dict(row, row.task) | {"error": row.error or None, "actions": row.actions}
+    rest = {"error": row.error or None, "actions": row.actions, "cached": row.cached}
+    return _run_dict(row, row.task) | rest
 
 
 def run_dict(row: RunRow) -> dict[str, Any]:

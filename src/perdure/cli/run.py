@@ -39,6 +39,9 @@ def _run_options() -> list[click.Option]:
         click.Option(["--env", "env_vars"], multiple=True, metavar="NAME=VALUE",
                      help="Set an environment variable in the workers."),
         click.Option(["--strict"], is_flag=True, help="Do not go on with changed code."),
+        click.Option(["--overwrite-cache"], is_flag=True,
+                     help="Run cached tasks anew, and keep the new results."),
+        click.Option(["--disable-run-cache"], is_flag=True, help="Leave the cache alone."),
         click.Option(["--json", "as_json"], is_flag=True, callback=exits.remember_json,
                      help="Print one JSON document and nothing else."),
     ]  # fmt: skip
@@ -105,7 +108,8 @@ def _command(task: "Task[..., Any]", before: dict[str, Any]) -> click.Command:
 
 def _defaults() -> dict[str, Any]:
     return {"name": None, "engine": None, "follow": True, "durability": None, "env_vars": (),
-            "strict": False, "as_json": False}  # fmt: skip
+            "strict": False, "overwrite_cache": False, "disable_run_cache": False,
+            "as_json": False}  # fmt: skip
 
 
 def _start(
@@ -120,6 +124,8 @@ def _start(
     runner = with_runcontext(
         name=name, engine=settings["engine"], durability=settings["durability"],
         env_vars=_pairs(settings["env_vars"]), strict=settings["strict"],
+        overwrite_cache=settings["overwrite_cache"],
+        disable_run_cache=settings["disable_run_cache"],
     )  # fmt: skip
     if not settings["follow"]:
         task.bind(tuple(positional), keyword)  # what is wrong is said here and now

@@ -120,6 +120,7 @@ def _action_json(row: RunRow, action: "ActionDetail") -> dict[str, Any]:
     return (
         report.action_dict(action.summary)
         | {"run": row.name, "inputs": report.json_value(action.inputs)}
+        | {"origin": _origin(action)}
         | report.outcome_dict(action.outcome)
         | {
             "failed_attempts": [
@@ -155,6 +156,8 @@ def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]"
         report.labelled("inputs", report.preview(action.inputs, 2000)),
     ]
     lines += report.outcome_lines(action.outcome, limit=2000)
+    if (origin := _origin(action)) is not None:
+        lines.append(report.labelled("made by", f"{origin['run']}, action {origin['action']}"))
     if path := reports.of_action(row, brief):
         lines.append(report.labelled("report", str(path)))
     lines += [report.labelled(each.kind, each.text) for each in action.events]
@@ -174,6 +177,12 @@ def _action_words(row: RunRow, action: "ActionDetail") -> "list[RenderableType]"
     if len(written) > _LOG_TAIL:
         lines.append(Text(f"... all of it: perdure logs {row.name} {brief.seq}", "bright_black"))
     return lines
+
+
+def _origin(action: "ActionDetail") -> dict[str, str] | None:
+    """Return where the value was made, if it was taken from the cache."""
+    origin = action.origin
+    return None if origin is None else {"run": origin.run, "action": origin.action.hex()}
 
 
 def _attempts(action: "ActionSummary") -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from perdure._core.model import Phase
 from perdure._ports import RunRow
 from perdure.client import link
-from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError
+from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError, StorageError
 
 
 class CodeChangedWarning(UserWarning):
@@ -53,12 +53,13 @@ def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
     again = retry_failed and known.phase in (Phase.FAILED, Phase.ABORTED)
     if not (stopped or again):
         return
+    mixed = has_other_packages(known)
     if not known.bundle.pinned:
-        _mind_the_code(
+        mixed |= _mind_the_code(
             known, strict, "Finished actions keep their results; others run with the new code"
         )
     try:
-        link.runtime().drive(known.name, retry_failed=retry_failed, strict=strict)
+        link.runtime().drive(known.name, retry_failed=retry_failed, strict=strict, mixed=mixed)
     except RunInUseError:
         return  # another process was faster: waiting for it is all there is to do
 
@@ -70,6 +71,18 @@ def take_over(known: RunRow) -> None:
         False,
         "Its results are taken over all the same; name tasks in force to run anew",
     )
+
+
+def has_other_packages(known: RunRow) -> bool:
+    """Whether what is installed may be other than it was when the run was started."""
+    from perdure._version.environment import environment
+    from perdure._version.snapshot import environment_of
+
+    try:
+        then = environment_of(known.bundle, link.blobs())
+    except StorageError:  # what it was is gone
+        return True
+    return then is not None and then.digest != environment().digest
 
 
 def go_back(known: RunRow) -> None:
@@ -102,12 +115,13 @@ def _same(known: RunRow, asked: RunRow) -> None:
 
 def _mind_the_code(
     known: RunRow, strict: bool, consequence: str, changed: Sequence[str] = ()
-) -> None:
+) -> bool:
+    """Warn, or raise if ``strict``, if the code of a run has changed; return whether it has."""
     from perdure import _bundle
 
     changed = changed or _bundle.changed(known.bundle, link.blobs())
     if not changed:
-        return
+        return False
     text = f"the code of run {known.name!r} has changed since it started: {', '.join(changed)}"
     if strict:
         raise ReplayDivergedError(
@@ -116,3 +130,4 @@ def _mind_the_code(
             run=known.name,
         )
     warnings.warn(f"{text}. {consequence}.", CodeChangedWarning, stacklevel=6)
+    return True

@@ -11,7 +11,7 @@ from perdure.errors import ConfigurationError, NotSupportedError
 # fmt: off
 _FLYTE_ONLY = frozenset((
     "allow_missing_source_outputs", "annotations", "cache_lookup_scope", "copy_bundle_to",
-    "copy_style", "debug", "disable_run_cache", "domain", "dry_run", "interactive_mode",
+    "copy_style", "debug", "domain", "dry_run", "interactive_mode",
     "interruptible", "labels", "log_format", "log_level", "max_action_concurrency",
     "notifications", "preserve_original_types", "project", "queue", "raw_data_path", "recover",
     "recover_force_rerun_actions", "reset_root_logger", "run_base_dir", "run_start_time",
@@ -27,6 +27,7 @@ class RunContext:
     mode: str | None = None
     name: str | None = None
     overwrite_cache: bool = False
+    disable_run_cache: bool = False
     env_vars: dict[str, str] = field(default_factory=dict)
     durability: str | None = None
     engine: str | None = None
@@ -48,8 +49,10 @@ class RunContext:
             raise NotSupportedError(
                 f"engine {self.engine!r} is not supported yet", hint='use engine="local"'
             )
-        if self.overwrite_cache:
-            raise NotSupportedError("overwrite_cache is not supported yet: nothing is cached")
+        if self.overwrite_cache and self.disable_run_cache:
+            raise ConfigurationError(
+                "overwrite_cache keeps what disable_run_cache does not: give one of them"
+            )
         if self.durability not in (None, "full", "process"):
             raise ConfigurationError(
                 f"durability {self.durability!r} makes no sense", hint='use "full" or "process"'
@@ -72,11 +75,9 @@ class RunContext:
 
     def encoded(self) -> bytes:
         """Return what the journal keeps of the options; b"" if nothing was asked for."""
-        kept = {
-            name: value
-            for name, value in (("env_vars", self.env_vars), ("strict", self.strict))
-            if value
-        }
+        cache = "disable" if self.disable_run_cache else "overwrite" if self.overwrite_cache else ""
+        options = {"env_vars": self.env_vars, "strict": self.strict, "cache": cache}
+        kept = {name: value for name, value in options.items() if value}
         return msgspec.msgpack.encode(kept) if kept else b""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure._core.ids import digest
+from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.client import link
 
@@ -136,10 +137,15 @@ def _content(data: bytes) -> bytes:
 def _unmatched(
     actions: dict[bytes, _Action], others: dict[bytes, _Action]
 ) -> dict[tuple[bytes, str], list[_Action]]:
-    """Return the calls that the other run did not make, if it got as far as their parent."""
+    """Return the calls that the other run did not make, if it got as far as their parent.
+
+    One whose value was found in the cache has made none.
+    """
     found: dict[tuple[bytes, str], list[_Action]] = defaultdict(list)
     for key, action in actions.items():
-        if key not in others and (action.parent in others or not action.parent):
+        caller = others.get(action.parent)
+        called = not action.parent or (caller and caller.record.phase is not Phase.CACHED)
+        if key not in others and called:
             found[action.parent, action.record.task].append(action)
     return found
 

@@ -123,8 +123,8 @@ class Rehearsal:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""
         return action_id(self.action, name, inputs, self._occurrences.take(name, inputs))
 
-    def call(self, spec: TaskSpec, inputs: Encoded) -> Future[Any]:
-        """Answer a call from the record, or execute it."""
+    def call(self, spec: TaskSpec, inputs: Encoded, marks: object = None) -> Future[Any]:
+        """Answer a call from the record, or execute it; the cache is left alone."""
         action = self.next_id(spec.name, inputs.digest)
         future: Future[Any] = make_future(self, action, spec.name)
         self._calls[action] = future

@@ -39,7 +39,8 @@ def _rerun(
 
     Args:
         name: Name of the earlier run.
-        recover: Take over the results of the actions that succeeded in it.
+        recover: Take over the results of the actions that succeeded in it. Otherwise everything is
+            computed anew, cached tasks included.
         force: Names of tasks whose actions run again all the same.
         code: ``"recorded"``: the code that run was started with, whatever is on disk now.
             ``"current"``: what is on disk now.
@@ -56,12 +57,14 @@ def _rerun(
             f"code={code!r} makes no sense", hint="use 'recorded' or 'current'"
         )
     old, force = link.get(name), list(force)
+    mixed = attaching.has_other_packages(old)
     if code == "recorded":
         bundle = recorded_bundle(old)
         attaching.go_back(old)
         _mind_the_environment(old)
     else:
         bundle = _current_bundle(old)
+        mixed |= bundle.files != old.bundle.files
         if recover and not force:  # who forces has made up their mind
             attaching.take_over(old)
     row = RunRow(
@@ -72,7 +75,7 @@ def _rerun(
         blobs=old.blobs,
         bundle=bundle,
         context=old.context,
-        options=_options(old, recover, force),
+        options=_options(old, recover, force, mixed),
         created=time.time(),
         parent=old.name,
     )
@@ -152,9 +155,11 @@ def _current_bundle(old: RunRow) -> Bundle:
     )
 
 
-def _options(old: RunRow, recover: bool, force: list[str]) -> bytes:
+def _options(old: RunRow, recover: bool, force: list[str], mixed: bool) -> bytes:
     options: dict[str, Any] = msgspec.msgpack.decode(old.options) if old.options else {}
-    options |= {"recover_from": old.name if recover else "", "force": force}
+    options |= {"recover_from": old.name if recover else "", "force": force, "mixed": mixed}
+    if not recover:
+        options.setdefault("cache", "overwrite")
     return msgspec.msgpack.encode({key: value for key, value in options.items() if value})
 
 

@@ -61,6 +61,7 @@ def with_runcontext(
     *,
     name: str | None = None,
     overwrite_cache: bool = False,
+    disable_run_cache: bool = False,
     env_vars: Mapping[str, str] | None = None,
     durability: str | None = None,
     engine: str | None = None,
@@ -74,7 +75,8 @@ def with_runcontext(
         mode: ``"local"`` or None: runs are on this machine.
         name: Name of the run. Under a name that exists the runner attaches: it gives the result
             of a finished run and resumes an interrupted one.
-        overwrite_cache: Not supported yet.
+        overwrite_cache: Cached tasks run anew, and their results replace those that are kept.
+        disable_run_cache: The cache is left alone: nothing is taken from it, and nothing is kept.
         env_vars: Environment variables for every worker process of the run.
         durability: ``"full"`` or ``"process"``, for all runs of this process.
         engine: ``"local"`` or None.
@@ -92,6 +94,7 @@ def with_runcontext(
             mode=mode,
             name=name,
             overwrite_cache=overwrite_cache,
+            disable_run_cache=disable_run_cache,
             env_vars=dict(env_vars or {}),
             durability=durability,
             engine=engine,
@@ -144,17 +147,17 @@ def checked_phase(phase: str) -> Phase:
     Raises:
         ConfigurationError: There is no such phase.
     """
-    try:
-        return Phase(phase)
-    except ValueError:
-        known = ", ".join(each.value for each in Phase)
-        raise ConfigurationError(f"there is no phase {phase!r}", hint=f"one of {known}") from None
+    known = {each.value: each for each in Phase if each is not Phase.CACHED}  # that is for actions
+    if phase not in known:
+        raise ConfigurationError(f"there is no phase {phase!r}", hint=f"one of {', '.join(known)}")
+    return known[phase]
 
 
 def _start(
     task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
 ) -> Run:
     from perdure import _serde
+    from perdure._api import caching
     from perdure._api.task import Task
     from perdure._version.snapshot import snapshot
 
@@ -175,9 +178,12 @@ def _start(
             hint="wait for it and pass its result",
         )
     custom = _serde.dumps(context.custom_context, blobs)
+    spec = task.spec()
+    if spec.cache is not None:
+        caching.store_facts(spec.cache, blobs)
     row = RunRow(
         name=context.name or new_name(task.name),
-        spec=task.spec(),
+        spec=spec,
         inputs=encoded.data,
         inputs_digest=encoded.digest,
         blobs=(*encoded.blobs, *custom.blobs),
