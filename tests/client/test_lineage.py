@@ -90,6 +90,11 @@ def many(count: int) -> int:
 
 
 @env.task
+def longest(texts: list[str]) -> int:
+    return max(map(len, texts))
+
+
+@env.task
 def read(data: np.ndarray) -> int:
     return len(data)
 """
@@ -214,6 +219,11 @@ def test_steps_make_values_too(line):
         text.rpartition("line_")[2].partition(".")[2] or text
         for text in drawn(lineage.of_run("one"))
     }
+
+
+def test_inputs_that_fill_a_blob_together_are_no_value(line):
+    do(line.longest, ["x" * 1000] * 100, name="two")
+    assert set(lineage.of_run("two").nodes) == {"task:two/line.longest"}
 
 
 def test_a_hundred_calls_are_one_node(line):

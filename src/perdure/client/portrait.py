@@ -227,10 +227,12 @@ def _add_data(made: Portrait, links: list[Link]) -> None:
         teller = next((each for each in group if each.made == bool(makers and not run)), group[0])
         way.places.setdefault(teller.seq, teller)
     for (run, makers, readers, labels), way in ways.items():  # type: ignore[assignment]
-        label, count = _described(made.key, way)
-        made.data.append(
-            Data(way.blobs[0], label, count, tuple(makers), tuple(readers), labels, run)
-        )
+        described = _described(made.key, way)
+        if described is not None:
+            label, count = described
+            made.data.append(
+                Data(way.blobs[0], label, count, tuple(makers), tuple(readers), labels, run)
+            )
 
 
 def _makers(group: list[Link], callers: dict[str, set[str]]) -> set[str]:
@@ -260,8 +262,11 @@ def _elsewhere(origin: Origin | None) -> tuple[str, set[str]]:
     return ("", set()) if origin is None else (origin.run, {origin.task})
 
 
-def _described(run: int, way: _Way) -> tuple[str, int]:
-    """Return what the values are, and how many, judging by one of the actions."""
+def _described(run: int, way: _Way) -> tuple[str, int] | None:
+    """Return what the values are, and how many, judging by one of the actions.
+
+    None if they are no values, but all the inputs of a call, which fill a blob together.
+    """
     seq, teller = next(iter(way.places.items()))
     detail = link.views().action(run, f"#{seq}")
     if detail is None:
@@ -271,6 +276,8 @@ def _described(run: int, way: _Way) -> tuple[str, int]:
     known = set(way.blobs)
     found = [each for each in references(data) if isinstance(each, Holding)]
     things = [each for each in found if known.intersection(each.blobs)]
+    if not teller.made and any(not each.node for each in things):
+        return None
     if not things:
         return "value", len(way.places)
     return things[0].label, len(things) * len(way.places)
