@@ -97,6 +97,16 @@ def longest(texts: list[str]) -> int:
 @env.task
 def read(data: np.ndarray) -> int:
     return len(data)
+
+
+@env.task(cache="auto")
+def slow(size: int) -> int:
+    return size * 2
+
+
+@env.task
+def twice(size: int) -> int:
+    return slow(size) + slow(size + 1)
 """
 
 _numbers = itertools.count()
@@ -242,6 +252,16 @@ def test_a_rerun_leads_to_the_run_it_took_results_from(line):
     edge = Edge("task:one/line.load", f"task:{again.name}/line.load", "rerun")
     assert edge in lineage.of_run("one", up=False).edges
     assert edge in lineage.of_run(again.name, down=False).edges
+
+
+def test_the_cache_leads_to_the_run_that_made_a_value(line):
+    do(line.twice, 1, name="one")
+    do(line.twice, 2, name="two")
+    edge = Edge("task:one/line.slow", "task:two/line.slow", "cached")
+    assert edge in lineage.of_run("two", down=False).edges
+    assert edge in lineage.of_run("one", up=False).edges
+    assert list(lineage.of_run("one", down=False).tasks) == ["one"]
+    assert list(lineage.of_run("two", up=False).tasks) == ["two"]
 
 
 def test_depth_limits_how_many_runs_away_is_looked(line):

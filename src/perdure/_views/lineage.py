@@ -8,9 +8,12 @@ calls of one task are one line with a count.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from perdure._core.model import Phase
 from perdure._journal.codes import KINDS, PHASES
 from perdure._journal.lineage import MADE, READ
+from perdure._journal.rows import decode_origin
 from perdure._views.connections import ReadConnections
 
 MOST = 50_000
@@ -20,6 +23,7 @@ WINDOW = 5_000
 WINDOWS = 20
 """How many actions before another one are searched for what it was given, and in how many steps."""
 
+_pack = msgspec.msgpack.Encoder().encode
 _COUNTED = "(SELECT counted FROM runs WHERE key = :run)"
 _TALLIES = (
     "SELECT parent, task, kind, phase, count, first FROM tallies WHERE run = :run UNION ALL "
@@ -158,6 +162,29 @@ class LineageViews:
         """Return the runs that have anything to do with a blob."""
         query = "SELECT DISTINCT run FROM lineage WHERE blob = ? ORDER BY run LIMIT ?"
         return [int(key) for (key,) in self._db.rows(query, blob, limit)]
+
+    def cached(self, run: int) -> list[tuple[str, str]]:
+        """Return ``(task, run)`` for the values that a run took from the cache: who made them."""
+        found = self._db.rows(
+            "SELECT DISTINCT t.name, a.origin FROM actions AS a INDEXED BY cached_actions "
+            "JOIN tasks AS t ON t.id = a.task WHERE a.run = ? AND a.origin IS NOT NULL LIMIT ?",
+            run,
+            MOST,
+        )
+        pairs = [(task, decode_origin(origin)) for task, origin in found]
+        return list(dict.fromkeys((task, each.run) for task, each in pairs if each is not None))
+
+    def cached_elsewhere(self, name: str, limit: int) -> list[int]:
+        """Return the runs that took values from the cache which this one had made."""
+        start = _pack([name, b""])[:-2]  # an origin begins with the name of its run
+        found = self._db.rows(
+            "SELECT DISTINCT run FROM actions INDEXED BY cached_values "
+            "WHERE origin >= ? AND origin < ? ORDER BY run LIMIT ?",
+            start,
+            start + b"\xff",
+            limit,
+        )
+        return [int(key) for (key,) in found]
 
     def reruns(self, name: str, limit: int) -> list[int]:
         """Return the runs that were started as reruns of this one."""

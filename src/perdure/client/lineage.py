@@ -176,6 +176,7 @@ class _Explorer:
         for row in seen.published:
             self.users(row, depth - 1)
         keys = views.readers(seen.key, MOST_RUNS) + views.reruns(seen.name, MOST_RUNS)
+        keys += views.cached_elsewhere(seen.name, MOST_RUNS)
         names = views.names(list(dict.fromkeys(keys))).values()
         self._go_on(names, depth - 1, up=False, down=True)
 

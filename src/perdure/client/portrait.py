@@ -120,6 +120,9 @@ def portrait(name: str) -> Portrait | None:
     known = _add_used(made, links) | {each.blobs[-1] for each in made.published}
     _add_data(made, [each for each in links if each.blob not in known])
     _add_passed(made)
+    made.taken = [
+        Taken(run, task, cached=True) for task, run in views.lineage.cached(row.key) if run != name
+    ]
     if row.parent:
         made.taken += [Taken(row.parent, row.spec.name, cached=False)]
     return made
