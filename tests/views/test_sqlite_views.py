@@ -1,5 +1,7 @@
 """What people are told about runs."""
 
+import gc
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,6 +151,23 @@ def test_journal_that_is_just_being_created_is_one_without_runs(
 ) -> None:
     path.touch()
     assert views.runs() == []
+
+
+@pytest.mark.filterwarnings("error")  # Python 3.13 warns of databases that are left open
+def test_views_that_die_in_a_circle_close_what_they_have_opened(
+    path: Path, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    new_run(journal, "monday")
+    views = SqliteViews(path)
+    gc.collect(0)  # what is younger than the views is finalized before them
+    views.runs()
+    circle: list[object] = [views]
+    circle.append(circle)
+    del views, circle
+    gc.collect()
+    assert not complaints
 
 
 def test_newer_and_damaged_journals_are_refused(path: Path, journal: SqliteJournal) -> None:

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class ReadConnections:
         self._local = threading.local()
         self._opened: list[tuple[Owner, sqlite3.Connection]] = []
         self._lock = threading.Lock()
+        # Not __del__: among what dies in one circle, connections may be finalized before it is.
+        weakref.finalize(self, _close, self._opened, self._lock)
 
     def rows(self, query: str, *parameters: object, **named: object) -> list[tuple[Any, ...]]:
         """Return all rows of the query; none if there is no journal.
@@ -42,16 +45,8 @@ class ReadConnections:
 
     def close(self) -> None:
         """Close the connections of all threads."""
-        with self._lock:
-            for (pid, _), db in self._opened:
-                if pid == os.getpid():
-                    db.close()
-            self._opened.clear()
-            self._local = threading.local()
-
-    def __del__(self) -> None:
-        if os:  # it is None while the interpreter ends
-            self.close()  # also what a thread opened at the very moment the others were closed
+        _close(self._opened, self._lock)
+        self._local = threading.local()
 
     def _connection(self) -> sqlite3.Connection | None:
         # Looked at every time: the journal appears with the first run, and may be replaced.
@@ -75,7 +70,7 @@ class ReadConnections:
         db.close()
         self._local.opened = (None, None)
         with self._lock:
-            self._opened = [each for each in self._opened if each[1] is not db]
+            self._opened[:] = [each for each in self._opened if each[1] is not db]
 
     def _open(self) -> sqlite3.Connection | None:
         db = sqlite3.connect(
@@ -96,3 +91,12 @@ class ReadConnections:
             raise
         db.close()  # its creation is in progress
         return None
+
+
+def _close(opened: list[tuple[Owner, sqlite3.Connection]], lock: threading.Lock) -> None:
+    """Close the connections that this process has opened."""
+    with lock:
+        for (pid, _), db in opened:
+            if pid == os.getpid():
+                db.close()
+        opened.clear()
