@@ -75,15 +75,21 @@ def model():
 @env.task(retries=2)
 def main(config: Config, x: int = 1, *, y=(1, 2)):
     """Docstring."""
+    import by_name
+    import pack.paths
     from lazy import late
 
-    total = local(x) + LIMIT + double(x)
+    total = pack.paths.used(x) + pick(by_name) + local(x) + LIMIT + double(x)
     total += sum(handler(x) for handler in helpers.HANDLERS.values())
     total += Model().fit() + shapes.area(x) + helpers.decorated(x)
     inner = lambda z: helpers.in_lambda(z)
     model()
     _cache[x] = total
     return child(inner(total)) + step(1) + cached(2) + add_five(3) + late() + helpers.even(4)
+
+
+def pick(module):
+    return getattr(module, "picked")()
 
 
 def unrelated():
@@ -193,8 +199,10 @@ def unrelated():
 FILES = {
     "flow.py": FLOW,
     "helpers.py": HELPERS,
+    "by_name.py": "def picked():\n    return 20\n",
     "lazy.py": "def late():\n    return 18\n\ndef unrelated():\n    return 23\n",
     "pack/__init__.py": "",
+    "pack/paths.py": "def used(x):\n    return 21\n\ndef unused():\n    return 24\n",
     "pack/shapes.py": "from .units import UNIT\n\ndef area(x):\n    return x * UNIT\n",
     "pack/units.py": "UNIT = 19\nOTHER_UNIT = 20\n",
 }
@@ -215,6 +223,7 @@ HARMLESS = [
     ("helpers.py", '"a": [1, 2], "b": (3, {4})', '"b": (3, {4}), "a": [1, 2]'),
     ("helpers.py", "class Model(Base):\n", 'class Model(Base):\n    """A model."""\n\n'),
     ("lazy.py", "return 23", "return 230"),
+    ("pack/paths.py", "return 24", "return 240"),
     ("pack/units.py", "OTHER_UNIT = 20", "OTHER_UNIT = 200"),
 ]  # fmt: skip
 
@@ -253,6 +262,8 @@ HARMFUL = [
     ("helpers.py", "return 17", "return 170", "helpers.Model.scale"),
     ("helpers.py", "class Model(Base):", "class Model(Base, dict):", "helpers.Model"),
     ("lazy.py", "return 18", "return 180", "lazy.late"),
+    ("by_name.py", "return 20", "return 200", "by_name.picked"),
+    ("pack/paths.py", "return 21", "return 210", "pack.paths.used"),
     ("pack/shapes.py", "x * UNIT", "x - UNIT", "pack.shapes.area"),
     ("pack/units.py", "UNIT = 19", "UNIT = 190", "pack.units.UNIT"),
 ]  # fmt: skip

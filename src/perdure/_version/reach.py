@@ -7,25 +7,25 @@ seeds, and whatever the modules are called there.
 
 import ast
 import builtins
-import dataclasses
-import enum
 import importlib
 import importlib.util
 import inspect
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import FunctionType, ModuleType
 from typing import Any
 
 from perdure._bundle import body_digest
 from perdure._modules import canonical, find_module
 from perdure._version import sources
-from perdure._version.bytecode import Import, Path, uses
+from perdure._version.bytecode import Import, Path, Uses, uses
 from perdure._version.describe import Global, Part, attributes_of, held_by
+from perdure._version.members import is_generated, members_of
 from perdure._version.project import is_own, is_project_function, is_project_module, shown
 from perdure._version.witness import MISSING, Witness
 
+_BY_NAME = frozenset({("getattr",), ("vars",)})
 _ORIGINS = 20  # how often a name may be handed on by ``from module import name``
 
 
@@ -95,10 +95,10 @@ class Reach:
         used = uses(code)
         self._paths(node, used.globals, namespace)
         for statement in used.imports:
-            self._import(node, statement, used.attributes, namespace)
+            self._import(node, statement, used, namespace)
         for name, held in held_by(function):
             self._value(node, f"holds {name}", held)
-            self._module_members(node, held, used.attributes)
+            self._module_members(node, held, used)
         for number, default in enumerate(function.__defaults__ or ()):
             self._value(node, f"default {number}", default)
         for name, default in sorted((function.__kwdefaults__ or {}).items()):
@@ -171,9 +171,7 @@ class Reach:
         else:
             node.link(key, _origin(namespace, key.rpartition(".")[2]))
 
-    def _import(
-        self, node: Node, statement: Import, attributes: set[str], namespace: dict[str, Any]
-    ) -> None:
+    def _import(self, node: Node, statement: Import, used: Uses, namespace: dict[str, Any]) -> None:
         name = _absolute(statement.module, statement.level, namespace)
         if statement.names:
             module = _imported(name)
@@ -185,19 +183,40 @@ class Reach:
                     self._member(node, (name,), found, (each,))
             return
         # A plain import binds a local name; what is asked of it, is asked by attribute.
+        # The last one first: packages hold what has been imported of them.
         parts = name.split(".")
-        for length in range(1, len(parts) + 1):
+        for length in range(len(parts), 0, -1):
             module = _imported(".".join(parts[:length]))
             if module is None:
                 node.say(name, "not there")
             else:
-                self._module_members(node, module, attributes)
+                self._module_members(node, module, used, is_package=length < len(parts))
 
-    def _module_members(self, node: Node, held: object, attributes: set[str]) -> None:
+    def _module_members(
+        self, node: Node, held: object, used: Uses, *, is_package: bool = False
+    ) -> None:
+        """Link what is asked of a module that a local name is bound to.
+
+        If nothing is, or something by ``getattr``, the module is passed on: anything may be used.
+
+        Args:
+            node: Who has the local name.
+            held: What it is bound to.
+            used: What its owner uses.
+            is_package: The name is bound to a submodule, or only on the way to one.
+        """
         if not isinstance(held, ModuleType) or not is_project_module(held):
             return
-        for name in sorted(attributes & held.__dict__.keys()):
-            self._member(node, (held.__name__.rpartition(".")[2],), held, (name,))
+        taken = (held.__name__.rpartition(".")[2],)
+        members = sorted(used.attributes & held.__dict__.keys())
+        if not is_package and (not members or _BY_NAME & used.globals):
+            self._whole(node, taken[0], held)
+            return
+        for name in members:
+            if not _is_below(held.__dict__[name], held):
+                self._member(node, taken, held, (name,))
+            else:
+                self._module_members(node, held.__dict__[name], used)
 
     def _decorators(
         self, node: Node, definition: sources.Definition, namespace: dict[str, Any]
@@ -243,7 +262,7 @@ class Reach:
             self._classes_of(node, hint, namespace)
             if name not in cls.__dict__:  # a library has taken it: what is left is the text
                 self._source_of_value(node, source, f"{cls.__qualname__}.{name}", namespace)
-        for name, value in _members(cls):
+        for name, value in members_of(cls):
             if not self._value(node, name, value):
                 self._source_of_value(node, source, f"{cls.__qualname__}.{name}", namespace)
         if source is not None and definition is not None:
@@ -278,54 +297,8 @@ class Reach:
             self._paths(node, set(sources.names_in(expression)), namespace)
 
 
-_GENERATED = frozenset(
-    (
-        "__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__firstlineno__",
-        "__static_attributes__", "__annotations__", "__annotate__", "__annotate_func__",
-        "__annotations_cache__", "__dataclass_fields__", "__match_args__", "__slots__",
-        "__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__signature__",
-        "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__", "__class_vars__",
-        "__private_attributes__", "__type_params__",
-    )
-)  # fmt: skip
-
-
-def _members(cls: type) -> Iterator[tuple[str, object]]:
-    """Yield what a class itself defines, without what is derived from it."""
-    if issubclass(cls, enum.Enum):
-        yield "members", [(each.name, each.value) for each in cls]
-    if dataclasses.is_dataclass(cls) and "__dataclass_fields__" in cls.__dict__:
-        for field in dataclasses.fields(cls):
-            yield f"field {field.name}", _rules(field)
-    for name, info in cls.__dict__.get("__pydantic_fields__", {}).items():
-        yield f"field {name}", (info.default, info.default_factory)
-    for name, value in sorted(cls.__dict__.items()):
-        if name in _GENERATED or name.startswith("__pydantic_"):
-            continue
-        if isinstance(value, FunctionType):
-            if not _is_generated(value):
-                yield name, value
-        elif type(value).__name__ in ("member_descriptor", "getset_descriptor"):
-            continue
-        elif name == "__dataclass_params__":
-            yield name, repr(value)
-        elif not issubclass(cls, enum.Enum) or isinstance(value, _METHODS):
-            yield name, value
-
-
-def _is_generated(method: FunctionType) -> bool:
-    """Whether a dataclass decorator or the like has made the method: it follows from the fields."""
-    method = attributes_of(method).get("__wrapped__", method)
-    return method.__code__.co_filename.startswith(("<string>", "<attrs"))
-
-
-_METHODS = (staticmethod, classmethod, property)
-
-
-def _rules(field: "dataclasses.Field[Any]") -> tuple[object, ...]:
-    default = None if field.default is dataclasses.MISSING else (field.default,)
-    factory = None if field.default_factory is dataclasses.MISSING else field.default_factory
-    return default, factory, field.init, field.compare, field.kw_only
+def _is_below(value: object, package: ModuleType) -> bool:
+    return isinstance(value, ModuleType) and value.__name__.startswith(f"{package.__name__}.")
 
 
 def _is_wrapper(value: object) -> bool:
@@ -416,7 +389,7 @@ def _namespace(cls: type) -> dict[str, Any]:
 def _file_of(cls: type) -> str:
     for value in cls.__dict__.values():
         function = getattr(value, "__func__", value)
-        if not isinstance(function, FunctionType) or _is_generated(function):
+        if not isinstance(function, FunctionType) or is_generated(function):
             continue
         if is_project_function(function):
             return function.__code__.co_filename
