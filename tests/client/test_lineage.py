@@ -154,7 +154,7 @@ def test_tasks_of_a_run_are_connected_by_values_calls_and_futures(line):
         "line.main called line.show", "line.fit passed line.show",
         f"line.load x 3 made {array}", f"line.load x 3 made {array} x 2",
         f"{array} read line.fit", f"{array} x 2 read line.fit",
-        f"{array} published first@1", "line.main published first@1",
+        f"{array} part first@1", "line.main published first@1",
         "line.main published model@1",
     }  # fmt: skip
     assert graph.nodes["task:one/line.load"].note == "3 succeeded"

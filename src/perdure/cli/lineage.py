@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 _BEFORE = {
     "made": "made by", "read": "read", "published": "published by", "used": "used",
     "passed": "was given what came of", "called": "called by", "cached": "taken from the cache:",
-    "rerun": "rerun of",
+    "rerun": "rerun of", "part": "holds",
 }  # fmt: skip
 _AFTER = {
     "made": "made", "read": "read by", "published": "published", "used": "used by",
     "passed": "passed on to", "called": "called", "cached": "cached for", "rerun": "rerun as",
+    "part": "is part of",
 }  # fmt: skip
 _LOOK = {"artifact": "bold magenta", "data": "cyan", "task": "bold"}
 

@@ -48,8 +48,8 @@ class Edge:
     Attributes:
         source: Id of the node that came first.
         target: Id of the node that came of it.
-        kind: ``made``, ``read``, ``published``, ``used``, ``passed`` (a future), ``called``,
-            ``cached`` or ``rerun`` (results were taken over).
+        kind: ``made``, ``read``, ``published``, ``part`` (of an artifact), ``used``, ``passed`` (a
+            future), ``called``, ``cached`` or ``rerun`` (results were taken over).
     """
 
     source: str
@@ -230,13 +230,14 @@ class _Explorer:
         for data in seen.data:
             where = data.run or name
             node = f"data:{data.blob.hex()[:16]}"
-            self._node(Node(node, "data", data.label, where, data.count))
+            known = Node(node, "data", data.label, where, data.count)
+            self.graph.nodes.setdefault(node, known)  # whoever made it comes before who had it kept
             for task in data.makers:
                 self._edge(self._far(where, task), node, "made")
             for task in data.readers:
                 self._edge(node, _task(name, task), "read")
             for label in data.artifacts:
-                self._edge(node, _artifact(label), "published")
+                self._edge(node, _artifact(label), "part")
 
     def _node(self, node: Node) -> None:
         self.graph.nodes[node.id] = node
