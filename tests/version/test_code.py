@@ -505,3 +505,37 @@ def test_partials_and_callable_objects_have_versions(project):
         project.version(source.format(1, 1), "obj").digest
         != project.version(source.format(1, 2), "obj").digest
     )
+
+
+@pytest.fixture
+def heavy(tmp_path, monkeypatch):
+    """An installed package that nobody has imported."""
+    package = tmp_path / "site-packages" / "heavy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "inner.py").write_text("def f(): ...\ndef g(): ...\n")
+    monkeypatch.syspath_prepend(str(package.parent))
+    yield
+    sys.modules.pop("heavy", None)
+    sys.modules.pop("heavy.inner", None)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import heavy",
+        "import heavy.inner as inner",
+        "from heavy import inner",
+        "from heavy.inner import f, g",
+    ],
+)
+def test_what_is_installed_counts_by_name_whether_it_has_been_imported_or_not(
+    project, heavy, statement
+):
+    source = f"def main():\n    {statement}\n"
+    before = project.version(source)
+    assert "heavy" not in sys.modules
+    exec(statement, {})
+    assert project.version(source).digest == before.digest
+    other = project.version(source.replace("heavy", "light"))
+    assert other.digest != before.digest

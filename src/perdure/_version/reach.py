@@ -7,8 +7,6 @@ seeds, and whatever the modules are called there.
 
 import ast
 import builtins
-import importlib
-import importlib.util
 import inspect
 import sys
 from collections import deque
@@ -18,7 +16,7 @@ from typing import Any
 
 from perdure._bundle import body_digest
 from perdure._modules import canonical, find_module
-from perdure._version import sources
+from perdure._version import importing, sources
 from perdure._version.bytecode import Import, Path, Uses, uses
 from perdure._version.describe import Global, Part, attributes_of, held_by
 from perdure._version.members import is_generated, members_of
@@ -172,11 +170,14 @@ class Reach:
             node.link(key, _origin(namespace, key.rpartition(".")[2]))
 
     def _import(self, node: Node, statement: Import, used: Uses, namespace: dict[str, Any]) -> None:
-        name = _absolute(statement.module, statement.level, namespace)
+        name = importing.absolute(statement.module, statement.level, namespace)
+        if importing.is_installed(name):
+            node.say(name, "module")
+            return
         if statement.names:
-            module = _imported(name)
+            module = importing.imported(name)
             for each in statement.names:
-                found = module if module is None else _submodule(module, each)
+                found = module if module is None else importing.submodule(module, each)
                 if found is None:
                     node.say(f"{name}.{each}", "not there")
                 else:
@@ -186,7 +187,7 @@ class Reach:
         # The last one first: packages hold what has been imported of them.
         parts = name.split(".")
         for length in range(len(parts), 0, -1):
-            module = _imported(".".join(parts[:length]))
+            module = importing.imported(".".join(parts[:length]))
             if module is None:
                 node.say(name, "not there")
             else:
@@ -326,43 +327,6 @@ def _attribute(module: ModuleType, name: str) -> object:
     return value
 
 
-def _absolute(module: str, level: int, namespace: dict[str, Any]) -> str:
-    if not level:
-        return module
-    package = namespace.get("__package__") or str(namespace.get("__name__", "")).rpartition(".")[0]
-    try:
-        return importlib.util.resolve_name("." * level + module, package)
-    except ImportError:
-        return module
-
-
-def _imported(name: str) -> ModuleType | None:
-    """Return a module that a function imports: it would do so itself when it is called."""
-    found = find_module(name)
-    if found is not None:
-        return found
-    try:
-        spec = importlib.util.find_spec(name)
-        # What is installed is not walked, and may be slow to import.
-        if spec is None or not _may_be_project(spec.origin):
-            return None
-        return importlib.import_module(name)
-    except Exception:  # whatever the module raises: the function would have to deal with it
-        return None
-
-
-def _may_be_project(origin: str | None) -> bool:
-    from perdure._bundle import is_project_path
-
-    return origin is None or (origin.endswith(".py") and is_project_path(origin))
-
-
-def _submodule(module: ModuleType, name: str) -> ModuleType:
-    if name not in module.__dict__ and "__path__" in module.__dict__ and is_project_module(module):
-        _imported(f"{module.__name__}.{name}")
-    return module
-
-
 def _origin(namespace: dict[str, Any], name: str) -> Global:
     """Return the constant in the module that makes it: it may have been imported from there."""
     value = namespace[name]
@@ -372,7 +336,7 @@ def _origin(namespace: dict[str, Any], name: str) -> Global:
         origin = None if source is None else source.origins.get(name)
         if origin is None:
             break
-        module = find_module(_absolute(origin.module, origin.level, namespace))
+        module = find_module(importing.absolute(origin.module, origin.level, namespace))
         if module is None or not is_project_module(module):
             break
         if module.__dict__.get(origin.name, MISSING) is not value:
