@@ -64,7 +64,7 @@ def test_a_future_counts_as_its_value(blobs: MemoryBlobs, value: object) -> None
     id_ = b"f" * 16
     assert marks(blobs, {id_: value}, x=Future(id_)) == marks(blobs, x=value)
     nested = marks(blobs, {id_: value}, x=[1, Future(id_)])
-    assert nested["x"].digest == marks(blobs, x=[1, value])["x"].digest
+    assert nested == marks(blobs, x=[1, value])
 
 
 def test_different_values_have_different_digests(blobs: MemoryBlobs) -> None:
@@ -86,9 +86,11 @@ def test_ignored_inputs_are_left_out(blobs: MemoryBlobs) -> None:
 
 def test_pictures_show_values(blobs: MemoryBlobs) -> None:
     id_ = b"f" * 16
-    found = marks(blobs, {id_: [1, 2]}, x=Future(id_), y="text", z=Month(3, []))
+    found = marks(
+        blobs, {id_: [1, 2]}, x=Future(id_), y="text", z=Month(3, []), nested=[0, Future(id_)]
+    )
     assert [mark.preview for mark in found.values()] == [
-        "[1, 2]", "'text'", "Month(number=3, flights=[])",
+        "[1, 2]", "'text'", "Month(number=3, flights=[])", "[0, [1, 2]]",
     ]  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from perdure._serde.preview import preview
 PREVIEW = 80
 """Characters of an input's picture."""
 
-_FUTURE = bytes([0xD8, f.FUTURE])  # msgpack's head of an extension of 16 bytes
 _NO_VALUES: Mapping[bytes, bytes] = {}
 
 _pointer = msgspec.msgpack.Decoder(tuple[bytes, int, str]).decode
@@ -61,7 +60,7 @@ def input_marks(
     for name, part in found.items():
         canon = pack(decode(part[1:]))
         if name not in ignored:
-            marks[name] = InputMark(digest(canon), _shown(part, values))
+            marks[name] = InputMark(digest(canon), preview(part, PREVIEW, values))
     return marks if len(met) == len(values) else None
 
 
@@ -70,9 +69,3 @@ def _body(data: bytes | memoryview, blobs: Blobs) -> bytes | memoryview:
     if data[0] == f.POINTER:
         return _body(blobs.get(_pointer(data[1:])[0]), blobs)
     return memoryview(data)[1:]
-
-
-def _shown(part: bytes, values: Mapping[bytes, bytes]) -> str:
-    """Return a picture of an input; of the value, if the input is nothing but a future."""
-    value = values.get(part[3:]) if part[1:3] == _FUTURE else None
-    return preview(part if value is None else value, PREVIEW)

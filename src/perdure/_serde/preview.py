@@ -8,7 +8,7 @@ import datetime as dt
 import math
 import struct
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -51,10 +51,27 @@ class _Record(NamedTuple):
     fields: dict[str, Any]
 
 
-def preview(data: bytes | memoryview, limit: int = 120) -> str:
-    """Return an encoded value as one line of text, at most ``limit`` characters long."""
+class _Future(NamedTuple):
+    """What an action will come to, or has come to."""
+
+    action: bytes
+
+
+_NO_VALUES: Mapping[bytes, bytes] = {}
+
+
+def preview(
+    data: bytes | memoryview, limit: int = 120, values: Mapping[bytes, bytes] = _NO_VALUES
+) -> str:
+    """Return an encoded value as one line of text.
+
+    Args:
+        data: The value.
+        limit: Length of the text, at most.
+        values: Encoded values of futures in it, by action id: they are shown in their places.
+    """
     try:
-        text = _text(_picture(data), limit)
+        text = _text(_picture(data), limit, values)
     except (msgspec.DecodeError, RecursionError, IndexError, TypeError, ValueError):
         text = f"<{len(data):,} bytes that are not a value>"
     return text if len(text) <= limit else text[: max(limit - 1, 0)] + "…"
@@ -182,7 +199,7 @@ def _error(content: dict[str, Any]) -> _Word:
 _OPAQUE: dict[int, Callable[[bytes], Any]] = {
     f.RAW: lambda data: data,
     f.BLOB: lambda data: _Word(f"<{_size(int.from_bytes(data[32:], 'big'))}>"),
-    f.FUTURE: lambda data: _Word(f"<future {data.hex()[:12]}>"),
+    f.FUTURE: _Future,
     f.BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
     f.STR: lambda data: data.decode("utf-8", "replace"),
     f.COMPLEX: lambda data: _Word(str(complex(*struct.unpack("<dd", data)))),
@@ -243,9 +260,10 @@ _RULES: dict[int, Callable[[Any], Any]] = {
 class _Line:
     """One line of text being written; once it is full, nothing more is looked at."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, values: Mapping[bytes, bytes]) -> None:
         self.parts: list[str] = []
         self.left = limit
+        self._values = values
 
     def put(self, text: str) -> None:
         self.parts.append(text)
@@ -261,6 +279,10 @@ class _Line:
                 self._join(start, ((f"{_text(key)}: ", item) for key, item in pairs), end)
             case _Record(name, fields):
                 self._join(f"{name}(", ((f"{k}=", item) for k, item in fields.items()), ")")
+            case _Future(action) if action in self._values:
+                self.show(_picture(self._values[action]))
+            case _Future(action):
+                self.put(f"<future {action.hex()[:12]}>")
             case dict():
                 self._join("{", ((f"{key!r}: ", item) for key, item in value.items()), "}")
             case list():
@@ -286,8 +308,10 @@ class _Line:
         self.put(end)
 
 
-def _text(value: Any, limit: int = _PAYLOAD_PREVIEW) -> str:
-    line = _Line(limit)
+def _text(
+    value: Any, limit: int = _PAYLOAD_PREVIEW, values: Mapping[bytes, bytes] = _NO_VALUES
+) -> str:
+    line = _Line(limit, values)
     line.show(value)
     return "".join(line.parts)
 
