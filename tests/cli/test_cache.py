@@ -118,6 +118,45 @@ def test_only_what_reaches_an_edited_helper_runs_again(cli, shop):
     assert run("fifth", [1])[1] == ["count", "label", "price 1"]
 
 
+ONE_BY_ONE = """
+import perdure
+
+import helpers
+
+env = perdure.TaskEnvironment("shop", cache="auto")
+
+
+@env.task
+def price(item: int) -> int:
+    return helpers.convert(item)
+
+
+@env.task
+def total(prices: list[int]) -> int:
+    return sum(prices)
+
+
+@env.task(cache="disable")
+def main() -> int:
+    first = price(1)
+    return total([first, price.submit(2)])
+"""
+
+
+def test_a_call_is_compared_with_itself_in_an_earlier_run_not_with_its_neighbours(cli, shop):
+    (shop / "shop.py").write_text(ONE_BY_ONE)
+    for name, rate in (("first", 2), ("second", 3)):
+        (shop / "helpers.py").write_text(HELPERS.format(rate=rate))
+        cli("run", "shop.py:main", "--name", name)
+    told = cli.json("cache", "explain", "second", "3")
+    assert told["other_run"] == "first"
+    assert [each["part"] for each in told["differences"]] == ["code"]
+    told = cli.json("cache", "explain", "second", "4")
+    assert [(each["name"], each["before"], each["now"]) for each in told["differences"]] == [
+        ("prices", "[2, 4]", "[3, 6]")  # though one of them was passed as a future
+    ]
+
+
 def test_runs_may_overwrite_the_cache_or_leave_it_alone(cli, shop):
     command = ("shop.py:count", "--log", "log", "--items", "[1]")
     for name, option, phase in [

@@ -96,7 +96,7 @@ def explain(name: str, reference: str) -> Explanation:
         kept = {"other_run": action.origin.run, "other_action": action.origin.action.hex()}
         return _explanation(row, action, note.verdict, _VERDICTS["hit"], key=note.key.hex(), **kept)
     reason = _VERDICTS.get(note.verdict, note.verdict)
-    nearest = _nearest(action, note)
+    nearest = _nearest(row.name, action, note)
     if nearest is None:
         if note.verdict == "miss":
             reason = "nothing was kept of its task"
@@ -148,17 +148,28 @@ def _why_not_asked(row: RunRow, action: "ActionDetail") -> str:
 
 
 def _nearest(
-    action: "ActionDetail", note: CacheNote
+    run: str, action: "ActionDetail", note: CacheNote
 ) -> "tuple[CachedValue, tuple[Difference, ...]] | None":
-    """Return the kept value whose key differs least from the action's, and in what it does."""
+    """Return the kept value whose key is nearest to the action's, and in what it differs.
+
+    That is the value of the call which was this one before something changed, not that of the next
+    item of the same fan-out: equal inputs count more than equal code, and other runs more than
+    this one. Of values that are equally near, it is the newest.
+    """
     brief = action.summary
     asked = brief.started or brief.ended or time.time()
-    found = [
-        (value, (*_inputs(value.inputs, note.inputs), *_facts(value.facts, note.facts)))
-        for value in link.views().cache.values(brief.task, asked, COMPARED)
-        if value.origin.action.hex() != brief.id
-    ]
-    return min(found, key=lambda pair: len(pair[1]), default=None)
+    found = []
+    for value in link.views().cache.values(brief.task, asked, COMPARED):
+        if value.origin.action.hex() == brief.id:
+            continue
+        inputs = tuple(_inputs(value.inputs, note.inputs))
+        facts = _facts(value.facts, note.facts)
+        distance = (len(inputs), value.origin.run == run, len(facts))
+        found.append((distance, value, (*inputs, *facts)))
+    if not found:
+        return None
+    _, nearest, differences = min(found, key=lambda each: each[0])
+    return nearest, differences
 
 
 def _inputs(before: Mapping[str, InputMark], now: Mapping[str, InputMark]) -> Iterator[Difference]:
