@@ -1,25 +1,33 @@
 """Charts as SVG that takes its colours from the page around it, so that it works in the dark too.
 
-matplotlib draws with stand-in colours; :func:`_svg` replaces them by the page's CSS variables.
+matplotlib, imported when a chart is drawn, draws with stand-in colours; :func:`_svg` replaces them
+by the page's CSS variables.
 """
+
+from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-from features import Summary
-from models import Evaluation, TunedPoint
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    from features import Summary
+    from models import TunedPoint
 
 INK, SOFT, LINE, ACCENT, WARM = "#010101", "#020202", "#030303", "#040404", "#050505"
 VARIABLES = {INK: "ink", SOFT: "soft", LINE: "line", ACCENT: "accent", WARM: "warm"}
 COLOURS = {"linear": WARM, "boosting": ACCENT}
 SHORT_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 DAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+HOURS = range(5, 24)
 
 LOOK = {
     "svg.fonttype": "none",  # text stays text: it takes the page's font
@@ -42,16 +50,14 @@ LOOK = {
 }
 
 
-def year(months: Iterable[Summary]) -> str:
+def year(months: list[Summary]) -> str:
     """Draw the shares of late and of cancelled flights, month by month."""
-    months = list(months)
-    late = [100 * m.late.sum() / m.arrived.sum() for m in months]
+    late = [100 * m.total_late / m.total_arrived for m in months]
     cancelled = [100 * m.cancelled / m.scheduled for m in months]
-    with mpl.rc_context(LOOK):
-        figure, axes = _figure(3.1)
-        places = np.arange(len(months))
-        axes.bar(places - 0.2, late, 0.38, color=ACCENT, label="late")
-        axes.bar(places + 0.2, cancelled, 0.38, color=WARM, label="cancelled")
+    places = range(len(months))
+    with _figure(3.1) as (figure, axes):
+        axes.bar([place - 0.2 for place in places], late, 0.38, color=ACCENT, label="late")
+        axes.bar([place + 0.2 for place in places], cancelled, 0.38, color=WARM, label="cancelled")
         axes.set_xticks(places, [SHORT_MONTHS[m.month - 1] for m in months])
         axes.yaxis.set_major_formatter("{x:.0f} %")
         axes.grid(axis="x", visible=False)
@@ -59,23 +65,22 @@ def year(months: Iterable[Summary]) -> str:
         return _svg(figure)
 
 
-def week(months: Iterable[Summary]) -> str:
+def week(months: list[Summary]) -> str:
     """Draw the share of late flights for every hour of the week."""
-    months = list(months)
-    late, arrived = sum(m.late for m in months), sum(m.arrived for m in months)
-    hours = slice(5, 24)
-    with mpl.rc_context(LOOK), np.errstate(invalid="ignore"):
-        figure, axes = _figure(3.0)
+    share = {}
+    for day in range(7):
+        for hour in HOURS:
+            arrived = sum(m.arrived[day][hour] for m in months)
+            if arrived >= 50:
+                share[day, hour] = sum(m.late[day][hour] for m in months) / arrived
+    with _figure(3.0) as (figure, axes):
         # Shades of one colour by opacity: the same picture on light and on dark paper.
-        share = np.where(arrived >= 50, late / arrived, np.nan)[:, hours]
-        for (day, hour), value in np.ndenumerate(share):
-            if np.isnan(value):
-                continue
-            shade = float(np.clip(value / np.nanmax(share), 0.04, 1))
+        for (day, hour), value in share.items():
+            shade = max(value / max(share.values()), 0.04)
             axes.add_patch(_tile(hour, day, WARM, round(shade, 3)))
             axes.text(hour, day, f"{100 * value:.0f}", ha="center", va="center", size=8, color=INK)
-        axes.set(xlim=(-0.5, share.shape[1] - 0.5), ylim=(6.5, -0.5))
-        axes.set_xticks(range(0, share.shape[1], 2), [f"{h}:00" for h in range(5, 24, 2)])
+        axes.set(xlim=(HOURS[0] - 0.5, HOURS[-1] + 0.5), ylim=(6.5, -0.5))
+        axes.set_xticks(HOURS[::2], [f"{hour}:00" for hour in HOURS[::2]])
         axes.set_yticks(range(7), DAYS)
         axes.set_xlabel("scheduled departure; the numbers are percentages")
         axes.grid(visible=False)
@@ -87,8 +92,7 @@ def tuning(grids: list[list[TunedPoint]]) -> str:
     """Draw the log loss of every grid point on every fold."""
     points = [point for grid in grids for point in grid]
     points.sort(key=lambda point: point.log_loss)
-    with mpl.rc_context(LOOK):
-        figure, axes = _figure(0.27 * len(points) + 0.9)
+    with _figure(0.27 * len(points) + 0.9) as (figure, axes):
         for place, tuned_point in enumerate(points):
             colour = COLOURS[tuned_point.point.family]
             losses = [scores.log_loss for scores in tuned_point.folds]
@@ -101,24 +105,21 @@ def tuning(grids: list[list[TunedPoint]]) -> str:
         return _svg(figure)
 
 
-def verdict(evaluations: list[Evaluation]) -> str:
+def verdict(predictions: dict[str, pd.DataFrame]) -> str:
     """Draw calibration, and how many late flights are found among those predicted riskiest."""
-    with mpl.rc_context(LOOK):
-        figure = Figure(figsize=(9.2, 3.7), layout="constrained")
-        calibration, found = figure.subplots(1, 2)
-        for family, colour in COLOURS.items():
-            late = np.concatenate([e.late for e in evaluations if e.family == family])
-            predicted = np.concatenate([e.predicted for e in evaluations if e.family == family])
-            order = np.argsort(predicted, kind="stable")
-            groups = np.array_split(order, 12)
+    with _figure(3.7, columns=2) as (figure, (calibration, found)):
+        for family, table in predictions.items():
+            ordered = table.sort_values("predicted", kind="stable", ignore_index=True)
+            groups = ordered.groupby(ordered.index * 12 // len(ordered))
             calibration.plot(
-                [100 * predicted[g].mean() for g in groups],
-                [100 * late[g].mean() for g in groups],
-                "o-", color=colour, ms=4.5, lw=1.8,
+                100 * groups["predicted"].mean(),
+                100 * groups["late"].mean(),
+                "o-", color=COLOURS[family], ms=4.5, lw=1.8,
             )  # fmt: skip
-            riskiest = np.concatenate([[0.0], np.cumsum(late[order[::-1]]) / late.sum()])
-            at = np.linspace(0, len(late), 101).astype(int)
-            found.plot(100 * at / len(late), 100 * riskiest[at], color=colour, lw=1.8)
+            riskiest = ordered["late"][::-1].cumsum().to_list()
+            at = [(len(riskiest) - 1) * percent // 100 for percent in range(101)]
+            share = [100 * riskiest[place] / riskiest[-1] for place in at]
+            found.plot(range(101), share, color=COLOURS[family], lw=1.8)
         limit = calibration.get_xlim()[1]
         calibration.plot([0, limit], [0, limit], "--", color=SOFT, lw=1)
         calibration.set(xlabel="predicted to be late, %", ylabel="were late, %")
@@ -131,8 +132,7 @@ def verdict(evaluations: list[Evaluation]) -> str:
 def importances(weights: dict[str, float]) -> str:
     """Draw how much each feature matters."""
     ranked = sorted(weights.items(), key=lambda item: item[1])
-    with mpl.rc_context(LOOK):
-        figure, axes = _figure(0.23 * len(ranked) + 0.7)
+    with _figure(0.23 * len(ranked) + 0.7) as (figure, axes):
         axes.barh([n.replace("_", " ") for n, _ in ranked], [w for _, w in ranked], color=ACCENT)
         axes.set_xlabel("log loss added when the column is shuffled")
         axes.grid(axis="y", visible=False)
@@ -140,13 +140,21 @@ def importances(weights: dict[str, float]) -> str:
         return _svg(figure)
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(9.2, height), layout="constrained")
-    return figure, figure.subplots()
+@contextmanager
+def _figure(height: float, columns: int = 1) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure and what is to be drawn on, in our look."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(LOOK):
+        figure = Figure(figsize=(9.2, height), layout="constrained")
+        yield figure, figure.subplots(1, columns)
 
 
-def _tile(x: float, y: float, colour: str, opacity: float) -> mpl.patches.FancyBboxPatch:
-    return mpl.patches.FancyBboxPatch(
+def _tile(x: float, y: float, colour: str, opacity: float) -> Patch:
+    from matplotlib.patches import FancyBboxPatch
+
+    return FancyBboxPatch(
         (x - 0.44, y - 0.42), 0.88, 0.84,
         boxstyle="round,pad=0,rounding_size=0.12", color=colour, alpha=opacity, lw=0,
     )  # fmt: skip

