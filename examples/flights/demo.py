@@ -29,7 +29,7 @@ FOLDER = Path(".demo").absolute()
 TRAIL = FOLDER / "executions.txt"
 SCRIPT = Path(__file__).with_name("flights.py")
 KILLED, UNDISTURBED, AGAIN, EDITED = "killed", "undisturbed", "again", "edited"
-ACTIONS = 119
+ACTIONS = 120
 """Actions of a whole run: used for the progress bar and to know when half of it is done."""
 
 console = Console(highlight=False)

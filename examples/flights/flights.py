@@ -166,6 +166,7 @@ async def main(out: str = "flights-report") -> report.Result:
     page = await render.aio(content, predictions)
 
     scores = verdict.overall
+    await artifacts.publish.aio(table, "flights/features", kind="dataset")
     published = await artifacts.publish.aio(
         model, "flights/model", kind="model", metadata=asdict(scores[best.family])
     )
