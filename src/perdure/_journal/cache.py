@@ -66,8 +66,9 @@ def write(db: sqlite3.Connection, rows: Sequence[CacheRow | ClaimEnd]) -> None:
         # With its value every claim of the run to the key has ended, else the one that failed.
         number = row.number if isinstance(row, ClaimEnd) else None
         db.execute(
-            "DELETE FROM claims WHERE key = ?1 AND run = ?2 AND (?3 IS NULL OR number = ?3)",
-            (row.key, row.run, number),
+            "DELETE FROM claims WHERE key = :key AND run = :run "
+            "AND (:number IS NULL OR number = :number)",
+            {"key": row.key, "run": row.run, "number": number},
         )
 
 
@@ -80,8 +81,9 @@ def clear(db: sqlite3.Connection, task: str | None, before: float | None) -> int
         before: Only those made before this moment.
     """
     return db.execute(
-        "DELETE FROM cache WHERE (?1 IS NULL OR task GLOB ?1) AND (?2 IS NULL OR created < ?2)",
-        (task, before),
+        "DELETE FROM cache WHERE (:task IS NULL OR task GLOB :task) "
+        "AND (:before IS NULL OR created < :before)",
+        {"task": task, "before": before},
     ).rowcount
 
 
