@@ -77,12 +77,11 @@ class Runtime:
         self.pid = os.getpid()
         engine = LocalEngine(config.logs)
         engine.prelaunch()  # it boots while the rest is imported and opened
-        try:
-            self.controller = self._assemble(config, engine)
+        with contextlib.ExitStack() as undo:
+            undo.callback(engine.abandon)
+            self.controller = self._assemble(config, engine, undo)
             self._emitter = self._make_emitter(config)
-        except BaseException:
-            engine.abandon()
-            raise
+            undo.pop_all()
         self._ends: dict[str, Future[RunRow]] = {}
         self._closed = False
         self._loop = new_event_loop()
@@ -95,17 +94,23 @@ class Runtime:
             self.controller.presence.close()
             raise
 
-    def _assemble(self, config: Config, engine: LocalEngine) -> "Controller":
+    def _assemble(
+        self, config: Config, engine: LocalEngine, undo: contextlib.ExitStack
+    ) -> "Controller":
         from perdure._blobs.opening import open_blobs
         from perdure._controller.controller import Controller
         from perdure._journal.sqlite import SqliteJournal
         from perdure._serde.stored import StoredValues
 
         self.journal = SqliteJournal(config.journal, config.durability)
+        undo.callback(self.journal.close)
         sync = config.durability == "full"
         self.blobs = open_blobs(config.blobs, config.storage, sync=sync)
         echo = _echo if config.echo else None
-        return Controller(config, self.journal, StoredValues(self.blobs), engine, _warn, echo)
+        values = StoredValues(self.blobs)
+        controller = Controller(config, self.journal, values, engine, _warn, echo)
+        undo.callback(controller.presence.close)
+        return controller
 
     def _make_emitter(self, config: Config) -> "Emitter | None":
         from perdure._openlineage.setting import is_wanted

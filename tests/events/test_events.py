@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import jsonschema
 import pandas as pd
+import psutil
 import pytest
 
 import perdure
@@ -294,10 +295,15 @@ def test_a_target_that_cannot_be_reached_that_way_is_refused():
         setting.transport("kafka://host")
 
 
+def open_below(folder):
+    return [f.path for f in psutil.Process().open_files() if Path(f.path).is_relative_to(folder)]
+
+
 def test_a_missing_library_is_told_when_events_are_asked_for(told, log, monkeypatch):
     monkeypatch.setattr(setting, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="openlineage-python is not installed"):
         perdure.run(told.main)
+    assert not open_below(link.config().home)  # nothing of the runtime is left
     monkeypatch.delenv("PERDURE_OPENLINEAGE")
     monkeypatch.setenv("OPENLINEAGE_URL", "http://other-programs")
     assert not setting.is_wanted("")
