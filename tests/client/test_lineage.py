@@ -107,6 +107,16 @@ def slow(size: int) -> int:
 @env.task
 def twice(size: int) -> int:
     return slow(size) + slow(size + 1)
+
+
+@env.task(cache="auto")
+def kept(size: int) -> np.ndarray:
+    return np.arange(size)
+
+
+@env.task
+def keeping(size: int) -> int:
+    return length(kept(size))
 """
 
 _numbers = itertools.count()
@@ -262,6 +272,20 @@ def test_the_cache_leads_to_the_run_that_made_a_value(line):
     assert edge in lineage.of_run("one", up=False).edges
     assert list(lineage.of_run("one", down=False).tasks) == ["one"]
     assert list(lineage.of_run("two", up=False).tasks) == ["two"]
+
+
+def test_what_comes_from_the_cache_is_made_by_who_made_it_then(line):
+    do(line.keeping, 10_000, name="one")
+    do(line.keeping, 10_000, name="two")
+    graph = lineage.of_run("two", down=False)
+    makers = [edge.source for edge in graph.edges if edge.kind == "made"]
+    assert makers == ["task:one/line.kept"]
+
+
+def test_an_artifact_that_several_runs_came_to_was_made_by_the_first(line):
+    for name in ("one", "two"):
+        do(line.main, months=[1, 2], name=name)
+    assert list(asked("model", down=False).tasks) == ["one"]
 
 
 def test_depth_limits_how_many_runs_away_is_looked(line):

@@ -114,14 +114,18 @@ class LineageViews:
         ]
 
     def links(self, run: int) -> list[Link]:
-        """Return which tasks of a run made and read which blobs."""
+        """Return which tasks of a run made and read which blobs.
+
+        What an action took from the cache, it did not make.
+        """
         found = self._db.rows(
             "SELECT l.blob, l.role, t.name, ifnull(pt.name, ''), min(l.seq), count(*) "
             "FROM lineage AS l JOIN actions AS a ON a.run = l.run AND a.seq = l.seq "
             "JOIN tasks AS t ON t.id = a.task "
             "LEFT JOIN actions AS p ON p.run = a.run AND p.seq = a.parent "
             "LEFT JOIN tasks AS pt ON pt.id = p.task "
-            "WHERE l.run = ? GROUP BY 1, 2, 3, 4 ORDER BY min(l.seq) LIMIT ?",
+            f"WHERE l.run = ? AND (l.role <> {MADE} OR a.origin IS NULL) "
+            "GROUP BY 1, 2, 3, 4 ORDER BY min(l.seq) LIMIT ?",
             run,
             MOST,
         )

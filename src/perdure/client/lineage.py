@@ -134,9 +134,13 @@ class _Explorer:
             self._after(seen, depth)
 
     def makers(self, row: ArtifactRow, depth: int) -> None:
-        """Add the runs that published a version, or made what is in it."""
-        publishers = link.views().artifacts.publishers(row.key)
-        names = list(link.views().lineage.names([run for run, _ in publishers]).values())
+        """Add the run that published a version first, or those that made what is in it.
+
+        Runs that came to the same later are left out: there may be one a day.
+        """
+        runs = [run for run, _ in link.views().artifacts.publishers(row.key)]
+        known = link.views().lineage.names(runs)
+        names = [known[run] for run in runs if run in known][:1]
         if not names:  # published outside of runs
             for blob in row.blobs:
                 origin = link.views().lineage.origin(blob, 0)
