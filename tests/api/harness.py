@@ -117,7 +117,7 @@ class Controller:
 
     # --- driving ----------------------------------------------------------------------------------
 
-    def run(self, task, *args, name="run", timeout=30.0, context=None, **kwargs):
+    def run(self, task, *args, name="run", timeout=90.0, context=None, **kwargs):
         self.start(task, *args, name=name, context=context, **kwargs)
         return self.finish(timeout)
 
@@ -128,14 +128,14 @@ class Controller:
         self.outcomes.pop(self.root, None)
         self._begin(Action(self.root, task.spec(), inputs.data, None, 0))
 
-    def finish(self, timeout=30.0):
+    def finish(self, timeout=90.0):
         self.drive(lambda: self.root in self.outcomes, timeout)
         value, failure = self.outcomes[self.root]
         if failure is not None:
             raise _serde.load_error(failure, self.blobs)
         return _serde.loads(value, self.blobs)
 
-    def drive(self, until, timeout=30.0) -> None:
+    def drive(self, until, timeout=90.0) -> None:
         deadline = time.monotonic() + timeout
         while not until():
             left = deadline - time.monotonic()

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class Terminal:

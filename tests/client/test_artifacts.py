@@ -216,11 +216,11 @@ def test_a_name_with_a_version_and_another_version_is_refused():
 def test_a_run_is_given_the_value_of_an_artifact(arts):
     found = artifacts.publish(np.arange(20_000), "numbers")
     by_name = perdure.run(arts.total, found, factor=2)
-    assert by_name.result(20) == 2 * 199_990_000
+    assert by_name.result(60) == 2 * 199_990_000
     assert (by_name.inputs()["values"] == np.arange(20_000)).all()
     value = perdure.with_runcontext(name="value").run(arts.total, np.arange(20_000))
     same = perdure.with_runcontext(name="value").run(arts.total, found)
-    assert value.result(20) == same.result(20)
+    assert value.result(60) == same.result(60)
 
 
 def test_an_artifact_that_does_not_fit_is_refused_in_the_caller(arts):
@@ -233,11 +233,11 @@ def test_a_query_is_answered_when_the_run_starts(arts):
     with pytest.raises(ArtifactNotFoundError, match="numbers@latest"):
         perdure.run(arts.newest)
     artifacts.publish(np.arange(3), "numbers")
-    assert perdure.run(arts.newest).result(20) == 3
+    assert perdure.run(arts.newest).result(60) == 3
     artifacts.publish(np.arange(4), "numbers")
-    assert perdure.run(arts.newest).result(20) == 6
+    assert perdure.run(arts.newest).result(60) == 6
     asked = artifacts.query("numbers", 1)
-    assert perdure.run(arts.total, asked).result(20) == 3
+    assert perdure.run(arts.total, asked).result(60) == 3
     assert repr(asked) == "<query for numbers@1>"
     assert asked.value().tolist() == [0, 1, 2]
 
@@ -247,7 +247,7 @@ def test_a_query_is_answered_when_the_run_starts(arts):
 
 def test_a_task_publishes_and_is_remembered_as_the_publisher(arts):
     run = perdure.run(arts.publish, 5)
-    assert run.result(20) == "numbers@1"
+    assert run.result(60) == "numbers@1"
     found = artifacts.get("numbers@fresh")
     assert found.value().tolist() == [0, 1, 2, 3, 4]
     root = run.actions()[0]
@@ -255,11 +255,11 @@ def test_a_task_publishes_and_is_remembered_as_the_publisher(arts):
 
 
 def test_async_tasks_publish_and_find_without_blocking(arts):
-    assert perdure.run(arts.publish_aio, 4).result(20) == 6
+    assert perdure.run(arts.publish_aio, 4).result(60) == 6
 
 
 def test_an_artifact_that_is_returned_arrives_as_its_value(arts):
-    assert perdure.run(arts.hand_on, 3).result(20).tolist() == [0, 1, 2]
+    assert perdure.run(arts.hand_on, 3).result(60).tolist() == [0, 1, 2]
 
 
 def test_a_replayed_action_publishes_nothing_and_finds_what_it_found(arts, tmp_path):
@@ -267,20 +267,20 @@ def test_a_replayed_action_publishes_nothing_and_finds_what_it_found(arts, tmp_p
     path, gate = tmp_path / "notes", tmp_path / "gate"
     run = perdure.run(arts.careful, str(path), str(gate))
     with pytest.raises(RuntimeError, match="gate"):
-        run.result(20)
+        run.result(60)
     artifacts.publish(np.arange(2), "numbers")
     artifacts.publish("something else", "steps")
     gate.touch()
-    assert perdure.resume(run.name).result(20) == ["steps@1", "numbers@1"]
+    assert perdure.resume(run.name).result(60) == ["steps@1", "numbers@1"]
     assert path.read_text() == "numbers@1\n" * 2
     assert [each.label for each in artifacts.list("steps")] == ["steps@2", "steps@1"]
-    assert perdure.rerun(run.name).result(20) == ["steps@1", "numbers@1"]
+    assert perdure.rerun(run.name).result(60) == ["steps@1", "numbers@1"]
     assert len(artifacts.list("steps")) == 2
 
 
 def test_a_step_whose_record_was_lost_publishes_nothing_new(arts, monkeypatch):
     run = perdure.run(arts.publish, 5)
-    run.result(20)
+    run.result(60)
     link.running().shutdown()
     artifacts.publish("something else", "numbers")
     with sqlite3.connect(link.config().journal) as db:  # as a crash before the record leaves it
@@ -288,13 +288,13 @@ def test_a_step_whose_record_was_lost_publishes_nothing_new(arts, monkeypatch):
         db.execute("UPDATE actions SET value = NULL, ended = NULL, phase = 3")
         db.execute("UPDATE runs SET phase = 8, outcome = NULL, ended = NULL")
     db.close()
-    assert perdure.resume(run.name).result(20) == "numbers@1"
+    assert perdure.resume(run.name).result(60) == "numbers@1"
     assert len(artifacts.list("numbers")) == 2
 
 
 def test_a_conflict_is_an_error_that_a_task_can_catch(arts):
     artifacts.publish(1, "fixed", version="1.0")
-    told = perdure.run(arts.conflicting).result(20)
+    told = perdure.run(arts.conflicting).result(60)
     assert told.startswith("artifact_conflict: fixed@1.0 was published before")
     with pytest.raises(ArtifactConflictError):
         artifacts.publish(2, "fixed", version="1.0")
@@ -303,12 +303,12 @@ def test_a_conflict_is_an_error_that_a_task_can_catch(arts):
 def test_an_artifact_that_is_missing_is_an_error_of_the_task(arts):
     run = perdure.run(arts.missing)
     with pytest.raises(ArtifactNotFoundError, match="no artifact nothing@latest"):
-        run.result(20)
+        run.result(60)
 
 
 def test_listing_in_a_task_is_refused(arts):
     with pytest.raises(ConfigurationError, match=r"artifacts\.list .* inside an action"):
-        perdure.run(arts.looking).result(20)
+        perdure.run(arts.looking).result(60)
 
 
 def test_a_future_is_not_published():
@@ -321,7 +321,7 @@ def test_a_future_is_not_published():
 
 
 def test_flytes_way_of_publishing_works(arts):
-    assert perdure.run(arts.like_flyte, 7).result(20) == 7
+    assert perdure.run(arts.like_flyte, 7).result(60) == 7
     found = artifacts.get("weights", day="monday")
     assert (found.kind, found.value(), found.version) == ("model", 7, "1")
     assert found.metadata == {"layers": "2", "description": "small"}

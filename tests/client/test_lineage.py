@@ -135,7 +135,7 @@ def line(tmp_path, monkeypatch):
 
 def do(task, *args, name, **kwargs):
     """Do a run of that name to its end."""
-    return perdure.with_runcontext(name=name).run(task, *args, **kwargs).result(20)
+    return perdure.with_runcontext(name=name).run(task, *args, **kwargs).result(60)
 
 
 def drawn(graph: Graph) -> set[str]:
@@ -258,7 +258,7 @@ def test_a_hundred_calls_are_one_node(line):
 def test_a_rerun_leads_to_the_run_it_took_results_from(line):
     do(line.load, 5, name="one")
     again = perdure.rerun("one")
-    again.result(20)
+    again.result(60)
     edge = Edge("task:one/line.load", f"task:{again.name}/line.load", "rerun")
     assert edge in lineage.of_run("one", up=False).edges
     assert edge in lineage.of_run(again.name, down=False).edges

@@ -191,7 +191,7 @@ def test_from_python_values_are_of_the_classes_that_are_loaded(jobs):
     source = Path(jobs.__file__)
     source.write_text(source.read_text().replace("return a + b", "return a - b"))
     with pytest.warns(CodeChangedWarning, match="add"):
-        assert rerun(first.name, b=40).result(20) == 41
+        assert rerun(first.name, b=40).result(60) == 41
 
 
 def test_recorded_code_that_is_gone_is_an_error_that_says_so(jobs, home):
@@ -216,6 +216,6 @@ def test_other_packages_are_named(jobs, monkeypatch):
         monkeypatch.setattr(module, "environment", lambda: other)
     with pytest.warns(EnvironmentChangedWarning, match=r"- rich [\d.]+, \+ zebra 1\.0"):
         again = rerun("r", recover=False)
-    assert again.result(20) == 2
+    assert again.result(60) == 2
     assert snapshot.environment_of(link.get(again.name).bundle, link.blobs()) == other
     assert snapshot.environment_of(link.get("r").bundle, link.blobs()) == now

@@ -129,7 +129,7 @@ def names(datasets):
 
 
 def test_a_run_and_its_actions_are_told_with_what_they_read_and_made(told, log):
-    perdure.run(told.main).result(20)
+    perdure.run(told.main).result(60)
     found = events(log)
     assert Counter((each["job"]["name"], each["eventType"]) for each in found) == {
         (f"told.{task}", state): 1
@@ -150,7 +150,7 @@ def test_a_run_and_its_actions_are_told_with_what_they_read_and_made(told, log):
 
 
 def test_actions_name_their_parent_and_their_source(told, log):
-    perdure.run(told.main).result(20)
+    perdure.run(told.main).result(60)
     root, count = events(log, "told.main")[0], events(log, "told.count")[0]
     parent = count["run"]["facets"]["parent"]
     assert parent["run"]["runId"] == parent["root"]["run"]["runId"] == root["run"]["runId"]
@@ -162,8 +162,8 @@ def test_actions_name_their_parent_and_their_source(told, log):
 
 
 def test_another_run_reads_the_artifact_by_its_name(told, log):
-    perdure.run(told.main).result(20)
-    perdure.run(told.consume).result(20)
+    perdure.run(told.main).result(60)
+    perdure.run(told.consume).result(60)
     root = events(log, "told.consume")[-1]
     assert [each["name"] for each in root["inputs"]] == ["artifacts/tables"]
     assert root["inputs"][0]["facets"]["version"]["datasetVersion"] == "1"
@@ -173,7 +173,7 @@ def test_another_run_reads_the_artifact_by_its_name(told, log):
 def test_failures_are_told_with_their_tracebacks(told, log):
     run = perdure.run(told.main, fail=True)
     with pytest.raises(KeyError):
-        run.result(20)
+        run.result(60)
     for job in ("told.broken", "told.main"):
         last = events(log, job)[-1]
         assert last["eventType"] == "FAIL"
@@ -185,10 +185,10 @@ def test_failures_are_told_with_their_tracebacks(told, log):
 def test_a_resumed_run_is_told_as_another_try(told, log, tmp_path):
     run = perdure.run(told.gated, str(tmp_path / "gate"))
     with pytest.raises(RuntimeError):
-        run.result(20)
+        run.result(60)
     stop()
     (tmp_path / "gate").touch()
-    perdure.resume(run.name).result(20)
+    perdure.resume(run.name).result(60)
     tries = events(log, "told.gated")
     assert [each["eventType"] for each in tries] == ["START", "FAIL", "START", "COMPLETE"]
     first, last = tries[0]["run"]["runId"], tries[-1]["run"]["runId"]
@@ -216,7 +216,7 @@ def test_a_run_that_is_stopped_is_told_as_aborted(told, log, tmp_path, monkeypat
 
 
 def test_ids_are_valid_and_the_same_however_often_they_are_derived(told, log):
-    perdure.run(told.main).result(20)
+    perdure.run(told.main).result(60)
     for each in events(log):
         assert uuid.UUID(each["run"]["runId"]).version == 5
 
@@ -258,7 +258,7 @@ def test_events_go_to_an_http_endpoint(told, endpoint, monkeypatch, variable):
     handler, url = endpoint
     monkeypatch.setenv(variable, url)
     monkeypatch.setattr(os, "environ", os.environ.copy())  # the library adds variables of its own
-    perdure.run(told.count, pd.DataFrame({"a": [1]})).result(20)
+    perdure.run(told.count, pd.DataFrame({"a": [1]})).result(60)
     stop()
     assert [path for path, _ in handler.received] == ["/api/v1/lineage"] * 2
     assert [event["eventType"] for _, event in handler.received] == ["START", "COMPLETE"]
@@ -267,13 +267,13 @@ def test_events_go_to_an_http_endpoint(told, endpoint, monkeypatch, variable):
 def test_a_failure_to_send_is_told_once_and_fails_no_run(told, monkeypatch, tmp_path, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("PERDURE_OPENLINEAGE", str(tmp_path / "file" / "below"))
-    assert perdure.run(told.main).result(20) == 20_000
+    assert perdure.run(told.main).result(60) == 20_000
     stop()
     assert capsys.readouterr().err.count("OpenLineage events cannot be sent") == 1
 
 
 def test_nothing_is_emitted_unless_it_is_asked_for(told, monkeypatch, tmp_path):
-    perdure.run(told.count, pd.DataFrame({"a": [1]})).result(20)
+    perdure.run(told.count, pd.DataFrame({"a": [1]})).result(60)
     assert not [t for t in threading.enumerate() if t.name == "perdure-openlineage"]
 
 

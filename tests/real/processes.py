@@ -55,7 +55,7 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-def wait_gone(processes: list[psutil.Process], seconds: float = 10.0) -> list[psutil.Process]:
+def wait_gone(processes: list[psutil.Process], seconds: float = 60.0) -> list[psutil.Process]:
     """Wait until the processes are gone; return those that are not."""
     end = time.monotonic() + seconds
     left = processes
@@ -65,7 +65,7 @@ def wait_gone(processes: list[psutil.Process], seconds: float = 10.0) -> list[ps
     return left
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -22,7 +22,7 @@ from real.processes import until
 from real.programs import hostile as h
 from real.programs import scripts
 
-SECONDS = 15  # a hang is the worst outcome
+SECONDS = 60  # a hang is the worst outcome
 
 
 def outcome(task: Any, *args: Any, **kwargs: Any) -> Any:

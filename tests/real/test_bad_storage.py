@@ -24,7 +24,7 @@ from real.programs import hostile as h
 from real.programs.machines import locked, obey_permissions, small_disk
 
 PROGRAM = Path(h.__file__)
-SECONDS = 20
+SECONDS = 60
 
 
 class Home:

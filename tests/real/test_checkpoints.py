@@ -21,7 +21,7 @@ def test_children_go_on_from_what_they_saved_whatever_ended_the_attempt(
     runtime: Runtime, tmp_path: Path, how: str
 ) -> None:
     log = tmp_path / "log"
-    assert perdure.run(checkpoints.both, log=log, how=how).result(30) == [4, 4]
+    assert perdure.run(checkpoints.both, log=log, how=how).result(60) == [4, 4]
     expected = [f"{how} {step}" for step in range(5)]
     assert log.read_text().splitlines() == expected
     assert log.with_suffix(".async").read_text().splitlines() == expected
@@ -29,13 +29,13 @@ def test_children_go_on_from_what_they_saved_whatever_ended_the_attempt(
 
 def test_a_root_goes_on_from_what_it_saved(runtime: Runtime, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert perdure.run(checkpoints.acount, log=log, how="error").result(30) == 4
+    assert perdure.run(checkpoints.acount, log=log, how="error").result(60) == 4
     assert log.read_text().splitlines() == [f"error {step}" for step in range(5)]
 
 
 def test_each_action_has_a_checkpoint_of_its_own(runtime: Runtime) -> None:
     run = perdure.run(checkpoints.siblings)
-    found = run.result(30)
+    found = run.result(60)
     home = runtime.config.home
     for path, action in found:
         assert Path(path) == checkpoint_path(home, run.name, bytes.fromhex(action)) / "path"

@@ -21,7 +21,7 @@ from real.programs import files
 from storage.server import Bucket, Faults
 
 PROGRAM = Path(files.__file__)
-SECONDS = 30
+SECONDS = 60
 
 
 def start(home: Path, storage: str, *command: str) -> "subprocess.Popen[str]":

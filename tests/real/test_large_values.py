@@ -18,23 +18,23 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is told 
 
 
 def test_an_array_is_read_in_place_by_another_task(runtime: Runtime) -> None:
-    growth = perdure.run(arrays.hand_over, SIZE).result(timeout=30)
+    growth = perdure.run(arrays.hand_over, SIZE).result(timeout=60)
     assert growth["Anonymous"] < SIZE / 10
 
 
 def test_none_of_eight_readers_of_an_array_holds_a_copy(runtime: Runtime) -> None:
-    assert perdure.run(arrays.fan_out, SIZE).result(timeout=30) < SIZE / 10
+    assert perdure.run(arrays.fan_out, SIZE).result(timeout=60) < SIZE / 10
 
 
 @pytest.mark.parametrize("task", [arrays.pass_futures, arrays.pass_values], ids=lambda t: t.name)
 def test_a_parent_that_passes_an_array_on_does_not_load_it(
     runtime: Runtime, task: "perdure.Task[[int], int]"
 ) -> None:
-    assert perdure.run(task, SIZE).result(timeout=30) < SIZE / 10
+    assert perdure.run(task, SIZE).result(timeout=60) < SIZE / 10
 
 
 def test_an_array_that_passes_through_many_hands_is_stored_once(runtime: Runtime) -> None:
-    perdure.run(arrays.pass_futures, SIZE + 8).result(timeout=30)
+    perdure.run(arrays.pass_futures, SIZE + 8).result(timeout=60)
     stored = [path for path in runtime.config.blobs.rglob("*") if path.is_file()]
     assert [path.stat().st_size for path in stored].count(SIZE + 8) == 1
 
@@ -46,7 +46,7 @@ def test_workers_sync_large_values_where_power_loss_counts(
     ended = subprocess.run(
         [sys.executable, "-m", "perdure", "run", arrays.__file__, "refuse_syncs"],
         env=os.environ | {"PERDURE_HOME": str(tmp_path), "PERDURE_DURABILITY": durability},
-        capture_output=True, text=True, timeout=30,
+        capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert ended.returncode == code, ended.stderr
     assert ("no syncs here" in ended.stdout + ended.stderr) == bool(code)

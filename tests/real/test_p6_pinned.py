@@ -20,7 +20,7 @@ def interrupted(tmp_path: Path) -> dict[str, str]:
     mark = tmp_path / "mark"
     environ = os.environ | {"PERDURE_HOME": str(tmp_path / "home"), "MODE": "before"}
     process = subprocess.Popen([sys.executable, str(PROGRAM), str(mark)], env=environ)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 60
     while not mark.exists():
         assert process.poll() is None
         assert time.monotonic() < end

@@ -23,7 +23,7 @@ def cli(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_every_action_that_reports_has_a_page(runtime: Runtime) -> None:
     run = perdure.run(reports.main)
-    assert run.result(30) == [1, 2]
+    assert run.result(60) == [1, 2]
     root = run.report()
     assert root is not None
     assert "<h1>Both</h1>" in root.read_text()
@@ -60,7 +60,7 @@ def test_an_action_that_reports_nothing_has_none(runtime: Runtime) -> None:
 
 def test_the_newest_attempt_wins_also_over_one_that_was_killed(runtime: Runtime) -> None:
     run = perdure.run(reports.breaking)
-    run.result(30)
+    run.result(60)
     page = run.report()
     assert page is not None
     text = page.read_text()
@@ -71,7 +71,7 @@ def test_the_newest_attempt_wins_also_over_one_that_was_killed(runtime: Runtime)
 def test_a_failed_action_has_its_report(runtime: Runtime) -> None:
     run = perdure.run(reports.hopeless)
     with pytest.raises(ValueError, match="no"):
-        run.result(30)
+        run.result(60)
     page = run.report()
     assert page is not None
     assert "last words" in page.read_text()
@@ -86,7 +86,7 @@ def test_what_is_flushed_is_seen_while_the_action_runs(runtime: Runtime, tmp_pat
     assert "so far" in page.read_text()
     assert "refresh" in page.read_text()
     gate.touch()
-    run.result(30)
+    run.result(60)
     assert "refresh" not in page.read_text()
 
 
@@ -96,7 +96,7 @@ def test_a_report_that_cannot_be_written_is_a_warning_and_no_failure(
     name = "blocked"
     blocked = runtime.config.reports / folder_name(name)
     run = perdure.with_runcontext(name=name).run(reports.nowhere, blocked=blocked)
-    assert run.result(30) == "done"
+    assert run.result(60) == "done"
     until(lambda: "report that could not be written" in capfd.readouterr().err)
 
 
@@ -107,7 +107,7 @@ def test_run_names_that_file_systems_mistake_have_folders_of_their_own(runtime: 
     assert all(len(folder.encode()) < 256 for folder in folders)
     for name in names[2:]:
         run = perdure.with_runcontext(name=name).run(reports.child, 1)
-        run.result(30)
+        run.result(60)
         assert run.report() is not None
 
 

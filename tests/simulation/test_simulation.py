@@ -133,10 +133,11 @@ def test_two_hash_seeds_give_the_same_trace() -> None:
         "for weather in ('storm', 'thieves'):\n"
         "    w = world_of(weather, 3); w.live(); print('\\n'.join(w.trace))"
     )
+    path = os.pathsep.join([str(HERE.parent), *sys.path])
     traces = [
         subprocess.run(
             [sys.executable, "-c", code],
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(HERE.parent)},
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": path},
             capture_output=True,
             text=True,
             check=True,

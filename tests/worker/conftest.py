@@ -132,7 +132,7 @@ def at_desk(tmp_path):
     return run
 
 
-def wait_for_end(pid, seconds=10.0):
+def wait_for_end(pid, seconds=60.0):
     """Wait until a process, which need not be our child, has ended."""
     if sys.platform == "linux":
         try:

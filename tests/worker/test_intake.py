@@ -32,7 +32,7 @@ class Desk:
 
     def wait_for(self, data: bytes) -> None:
         with self.arrived:
-            assert self.arrived.wait_for(lambda: self.data == data, 10)
+            assert self.arrived.wait_for(lambda: self.data == data, 60)
 
     def read_here(self, data: bytes) -> bool:
         """Linger until that much has arrived."""

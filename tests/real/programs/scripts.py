@@ -11,7 +11,7 @@ if __name__ == "__main__":
     def inner(x: int) -> int:
         return x + 1
 
-    print(perdure.run(inner, 1).result(timeout=20))
+    print(perdure.run(inner, 1).result(timeout=60))
 """
 
 RAISES_IN_WORKERS = """
@@ -31,7 +31,7 @@ def one() -> int:
 
 
 if __name__ == "__main__":
-    print(perdure.run(one).result(timeout=20))
+    print(perdure.run(one).result(timeout=60))
 """
 
 SYNTAX = """
@@ -52,7 +52,7 @@ def one() -> int:
     return 1
 
 
-sys.exit(perdure.run(one).result(timeout=20) - 1)
+sys.exit(perdure.run(one).result(timeout=60) - 1)
 """
 
 SAME_NAME = """
@@ -135,5 +135,5 @@ def mute() -> int:
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
-    print(perdure.run(globals()[name], *map(int, arguments)).result(timeout=20))
+    print(perdure.run(globals()[name], *map(int, arguments)).result(timeout=60))
 """
