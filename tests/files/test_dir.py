@@ -85,6 +85,13 @@ def test_a_file_of_it_is_a_file(folder: Dir, tmp_path: Path) -> None:
     assert folder.get_file_sync("missing") is None
 
 
+def test_a_folder_does_not_take_the_place_of_a_file(folder: Dir, tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"mine")
+    with pytest.raises(ConfigurationError, match="there is a file"):
+        folder.download_sync(tmp_path / "there")
+    assert (tmp_path / "there").read_bytes() == b"mine"
+
+
 def test_a_download_adds_to_what_is_there(folder: Dir, tmp_path: Path) -> None:
     target = grow(tmp_path / "copy", {"kept": b"k", "a.txt": b"old"})
     assert folder.download_sync(target) == str(target)

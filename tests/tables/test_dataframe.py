@@ -294,6 +294,8 @@ def test_a_selection_is_a_view_of_the_same_file_and_a_value_of_its_own() -> None
 
 def test_a_column_that_is_not_there_is_named() -> None:
     table = passed_on(DataFrame(small()))
+    with pytest.raises(errors.ConfigurationError, match="takes a list of columns"):
+        table.select("name")
     with pytest.raises(errors.ConfigurationError, match=r"no column 'nam'.*\n.*mean 'name'"):
         table.to_pandas(["nam"])
     with pytest.raises(errors.ConfigurationError, match=r"it has id, name, score"):
@@ -416,10 +418,10 @@ def test_a_file_is_found_by_its_url(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "neither a parquet nor an Arrow"),
+        (b"", "table.csv is neither a parquet nor an Arrow"),
         (b"a,b\n1,2\n", "neither a parquet nor an Arrow"),
-        (b"PAR1" + bytes(100), "the parquet file cannot be read"),
-        (b"ARROW1" + bytes(100), "the arrow file cannot be read"),
+        (b"PAR1" + bytes(100), "table.csv is a damaged parquet file"),
+        (b"ARROW1" + bytes(100), "table.csv is a damaged arrow file"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(content: bytes, told: str, tmp_path: Path) -> None:

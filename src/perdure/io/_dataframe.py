@@ -160,7 +160,7 @@ class DataFrame:
         """
         blobs = surroundings.blobs()
         digest, size = copy_in(locate(path), blobs)
-        return cls._of(stored.store_file(digest, size, blobs))
+        return cls._of(stored.store_file(digest, size, blobs, str(path)))
 
     @classmethod
     def from_existing_remote(
@@ -274,8 +274,12 @@ class DataFrame:
         The index that a pandas frame had stays with it.
 
         Raises:
-            ConfigurationError: There is no such column.
+            ConfigurationError: There is no such column, or ``columns`` is a single name.
         """
+        if isinstance(columns, str):
+            raise ConfigurationError(
+                f"select({columns!r}) takes a list of columns", hint=f"write [{columns!r}]"
+            )
         known, index = self.types, self._source.index
         for name in columns:
             if name not in known:

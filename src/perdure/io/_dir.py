@@ -257,12 +257,15 @@ class Dir(Reference[T]):
                 when the attempt of the task has ended.
 
         Raises:
+            ConfigurationError: There is a file of that name.
             StorageError: The content cannot be had or written.
         """
         if local_path is None:
             target = _surroundings.scratch(self.name or "folder")
         else:
             target = Path(local_path).expanduser().absolute()
+            if target.is_file():
+                raise ConfigurationError(f"{target} is a file", hint="give a folder, or a new name")
         target.mkdir(parents=True, exist_ok=True)
         blobs = self._blobs
         in_parallel(

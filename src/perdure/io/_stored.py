@@ -183,8 +183,8 @@ def store_stream(value: Any, kind: str, blobs: Blobs) -> Stored:
     return _store_batches(tables.to_batches(value), kind, blobs)
 
 
-def store_file(digest: bytes, size: int, blobs: Blobs) -> Stored:
-    """Return the table of a parquet or Arrow file that is a blob.
+def store_file(digest: bytes, size: int, blobs: Blobs, name: str) -> Stored:
+    """Return the table of a parquet or Arrow file that is a blob, and was ``name``.
 
     Raises:
         ConfigurationError: It is neither, or damaged.
@@ -193,7 +193,7 @@ def store_file(digest: bytes, size: int, blobs: Blobs) -> Stored:
     kind = next((name for magic, name in _MAGIC.items() if view[: len(magic)] == magic), None)
     if kind is None:
         raise ConfigurationError(
-            "the file is neither a parquet nor an Arrow file",
+            f"{name} is neither a parquet nor an Arrow file",
             hint="read it with pandas, polars or pyarrow, and make a DataFrame of what they give",
         )
     try:
@@ -203,7 +203,7 @@ def store_file(digest: bytes, size: int, blobs: Blobs) -> Stored:
             content.update(batch)
     except tables.arrow().ArrowException as error:
         raise ConfigurationError(
-            f"the {kind} file cannot be read: {error}", hint="is it whole? Write it again"
+            f"{name} is a damaged {kind} file: {error}", hint="is it whole? Write it again"
         ) from error
     return content.stored(blobs, kind, *_placed(digest, size, blobs))
 
@@ -229,7 +229,7 @@ def _store_polars(value: Any, kind: str, blobs: Blobs) -> Stored:
         else:
             getattr(value, f"{verb}_ipc")(file, compat_level=pl.CompatLevel.oldest())
         try:
-            return store_file(*file.commit(), blobs)
+            return store_file(*file.commit(), blobs, "what polars wrote")
         except ConfigurationError as error:
             raise SerializationError(
                 f"a polars frame cannot be stored as a table: {error.message}",
