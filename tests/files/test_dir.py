@@ -203,5 +203,18 @@ def test_what_has_no_meaning_is_refused_by_name(folder: Dir, tmp_path: Path) -> 
         Dir.new_remote("out")
     with pytest.raises(NotSupportedError, match="batch_size"):
         Dir.from_local_sync(tmp_path, batch_size=3)
-    with pytest.raises(NotSupportedError, match="no path of its own"):
-        _ = folder.path
+
+
+def test_its_path_is_a_local_folder_with_its_files(folder: Dir, tmp_path: Path) -> None:
+    assert tree_of(folder.path) == TREE
+    assert folder.path == folder.path
+    assert Dir.from_existing(folder.path) == folder
+    assert list(Path(Dir.empty().path).iterdir()) == []
+
+
+def test_the_path_of_a_folder_in_a_bucket_is_local(
+    folder: Dir, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERDURE_STORAGE", f"{bucket}/store")
+    stored = Dir.from_local_sync(grow(tmp_path / "more", TREE))
+    assert tree_of(stored.path) == TREE

@@ -23,6 +23,7 @@ from perdure.errors import (
     StorageAccessError,
 )
 from perdure.io import File, HashFunction
+from perdure.io._hashing_io import HashlibAccumulator, PrecomputedValue
 from storage.server import Bucket
 
 
@@ -201,6 +202,16 @@ def test_a_hash_method_reads_along(tmp_path: Path) -> None:
     length = HashFunction.from_fn(lambda data: str(len(data)))
     assert made(tmp_path, b"12345").hash is None
     assert File.from_local_sync(tmp_path / "data.csv", hash_method=length).hash == "5"
+
+
+def test_hash_methods_as_flyte_has_them(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(b"abc")
+    known = File.from_local_sync(tmp_path / "data", hash_method=PrecomputedValue("v1"))
+    assert known.hash == "v1"
+    assert known == File.from_local_sync(tmp_path / "data", hash_method="v1")
+    counted = HashlibAccumulator.from_hash_name("sha256")
+    read = File.from_local_sync(tmp_path / "data", hash_method=counted)
+    assert read.hash == hashlib.sha256(b"abc").hexdigest()
 
 
 # --- downloading ----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from perdure import errors
 from perdure._blobs.local import LocalBlobs
 from perdure._blobs.memory import MemoryBlobs
 from perdure._serde import Mismatch, checker, dumps, loads, preview
-from perdure.io import ARROW, PARQUET, DataFrame
+from perdure.io import ARROW, PARQUET, DataFrame, HashFunction
 from perdure.io._opening import OPENERS
 
 
@@ -372,10 +372,21 @@ def test_flyte_names() -> None:
         DataFrame.from_local_sync(small(), columns={"nope": int})
 
 
-@pytest.mark.parametrize("option", ["remote_destination", "hash_method"])
-def test_options_that_have_no_meaning_here_are_refused(option: str) -> None:
-    with pytest.raises(errors.NotSupportedError, match=option):
-        DataFrame.from_local_sync(small(), **{option: "x"})
+def test_options_that_have_no_meaning_here_are_refused() -> None:
+    with pytest.raises(errors.NotSupportedError, match="remote_destination"):
+        DataFrame.from_local_sync(small(), remote_destination="x")
+
+
+def test_its_maker_may_say_what_stands_for_its_content() -> None:
+    rows = HashFunction.from_fn(lambda table: f"{table.num_rows} rows")
+    one = DataFrame.from_local_sync(small(), hash_method=rows)
+    other = DataFrame.from_local_sync(pa.table({"a": [1, 2, 3]}), hash_method="3 rows")
+    assert one.hash == other.hash == passed_on(one).hash == "3 rows"
+    assert pickle.loads(pickle.dumps(one)).hash == "3 rows"
+    assert digest(one) == digest(other) == digest(passed_on(one)) != digest(DataFrame(small()))
+    assert digest([other]) != digest([DataFrame.from_local_sync(small(), hash_method="v2")])
+    assert passed_on(other).to_arrow()["a"].to_pylist() == [1, 2, 3]
+    assert other.select(["a"]).hash != other.hash  # another table
 
 
 # --- files that exist -----------------------------------------------------------------------------

@@ -65,6 +65,12 @@ def _first_two(content: list[Any]) -> list[Any]:
     return content[:2]
 
 
+def _data_frame(content: list[Any]) -> list[Any]:
+    """Keep the columns, not the file that holds them; or what its maker says stands for them."""
+    opened, columns, _, _, _, *given = content
+    return [opened, *given] if given else [opened, columns]
+
+
 def _file(content: list[Any]) -> list[Any]:
     """Keep what is in a file, or what its maker says stands for that: a name is only a label."""
     digest, _, _, _, given = content
@@ -85,7 +91,7 @@ _RULES: dict[int, Callable[[list[Any]], list[Any]]] = {
     f.MODEL: _first_two,
     f.ARROW: _first_two,  # the content's digest, not its chunks
     f.POLARS: _first_two,
-    f.DATA_FRAME: _first_two,  # the columns, not the file that holds them
+    f.DATA_FRAME: _data_frame,
     f.FILE: _file,
     f.DIR: _folder,
 }

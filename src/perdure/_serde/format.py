@@ -80,7 +80,7 @@ POLARS = 91  # [kind, digest, rows, columns, buffer]
 FRAME = 92  # [kind, shape, columns, index, values, attrs]
 SERIES = 93  # [kind, shape, name, index, values, attrs]
 INDEX = 94  # [kind, shape, name, values, frequency]
-DATA_FRAME = 95  # [opened as, [rows, index, column, ...], format, blob or bytes, size]
+DATA_FRAME = 95  # [opened as, [rows, index, column, ...], format, blob or bytes, size, hash?]
 
 FILE = 100  # [digest, size, name, format, hash]
 DIR = 101  # [name, format, hash, [path, digest, size, ...]]

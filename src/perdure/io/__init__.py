@@ -10,7 +10,7 @@ from perdure.io import _codec  # noqa: F401  # it registers
 from perdure.io._dataframe import DataFrame, OpenDataFrame
 from perdure.io._dir import Dir
 from perdure.io._file import File
-from perdure.io._hashing import HashFunction
+from perdure.io._hashing_io import HashFunction
 from perdure.io._stored import ARROW, PARQUET
 
 EmptyDir = Dir.empty

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from perdure._ports import Blobs
 from perdure._storage.files import PIECE_BYTES, explained, whole
-from perdure._storage.location import Location
+from perdure._storage.location import Location, locate
 from perdure._storage.store import Store, open_store
-from perdure.io._hashing import HashMethod
+from perdure.io._hashing_io import HashMethod
 
 Stored = tuple[bytes, int]
 """The digest and the size of a blob."""
@@ -68,6 +68,20 @@ def copy_out(digest: bytes, blobs: Blobs, target: Path) -> None:
                 shutil.copyfileobj(content, file, PIECE_BYTES)
         except OSError as error:
             raise explained(error, target, "written") from error
+
+
+def link_out(digest: bytes, blobs: Blobs, target: Path) -> None:
+    """Let a blob be read under another name: a link to it, or a copy if it is not local.
+
+    Raises:
+        StorageError: It cannot be had.
+    """
+    place = locate(blobs.where(digest))
+    if not place.is_local or not Path(place.path).is_file():
+        copy_out(digest, blobs, target)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(place.path)
 
 
 def in_parallel(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

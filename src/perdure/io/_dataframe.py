@@ -23,6 +23,7 @@ from perdure.io import _surroundings as surroundings
 from perdure.io import _tables as tables
 from perdure.io._columns import Narrowing, checked_format
 from perdure.io._copying import copy_in, copy_over
+from perdure.io._hashing_io import HashMethod
 from perdure.io._held import Held
 from perdure.io._opening import OPENERS, Source
 from perdure.io._stored import ARROW, Column, Stored
@@ -65,12 +66,14 @@ class DataFrame:
         >>> table.to_polars(["id"])
     """
 
-    __slots__ = ("_source",)
+    __slots__ = ("_given", "_source")
 
     _source: Held | Stored
+    _given: str | None  # what stands for the content, if its maker said so
 
     def __init__(self, value: Any, *, format: str = ARROW) -> None:  # noqa: A002
         checked_format(format)
+        self._given = None
         if tables.is_frame(value):
             self._source = Held(value, format)
         elif tables.is_stream(value):
@@ -82,9 +85,10 @@ class DataFrame:
             )
 
     @classmethod
-    def _of(cls, source: Held | Stored) -> "DataFrame":
+    def _of(cls, source: Held | Stored, given: str | None = None) -> "DataFrame":
         self = cls.__new__(cls)
         self._source = source
+        self._given = given
         return self
 
     # --- making -----------------------------------------------------------------------------------
@@ -111,7 +115,7 @@ class DataFrame:
         df: Any,
         columns: Any = None,
         remote_destination: str | None = None,
-        hash_method: Any = None,
+        hash_method: HashMethod | str | None = None,
     ) -> "DataFrame":
         """Do what :meth:`from_local_sync` does, from async code."""
         return await on_thread(
@@ -124,7 +128,7 @@ class DataFrame:
         df: Any,
         columns: Any = None,
         remote_destination: str | None = None,
-        hash_method: Any = None,
+        hash_method: HashMethod | str | None = None,
     ) -> "DataFrame":
         """Store a table now, rather than when it leaves the task: what is in memory may go.
 
@@ -132,19 +136,23 @@ class DataFrame:
             df: A table of pandas, polars or pyarrow, or a stream of one.
             columns: Names and types that it must have; it is stored with no others.
             remote_destination: Not supported: tables are kept where large values are.
-            hash_method: Not supported: tables are known by their content.
+            hash_method: What stands for its content when values are compared, or what tells: it is
+                given the table.
 
         Raises:
             TypeCheckError: It lacks one of the columns.
         """
-        _refuse(remote_destination=remote_destination, hash_method=hash_method)
+        _refuse(remote_destination=remote_destination)
         table = cls(df)
         if columns is not None:
             try:
                 table = Narrowing((columns,))(table)
             except typecheck.Mismatch as mismatch:
                 raise TypeCheckError(str(mismatch)) from None
-        return cls._of(table._stored(surroundings.blobs()))
+        if hash_method is not None and not isinstance(hash_method, str):
+            hash_method.update(df)
+            hash_method = hash_method.result()
+        return cls._of(table._stored(surroundings.blobs()), hash_method)
 
     @classmethod
     def from_existing(cls, path: str | os.PathLike[str]) -> "DataFrame":
@@ -212,7 +220,9 @@ class DataFrame:
 
     @property
     def hash(self) -> str:
-        """Digest of its content, as hexadecimal text: equal for equal tables."""
+        """Digest of its content, as hexadecimal text; or what its maker said instead of that."""
+        if self._given is not None:
+            return self._given
         source = self._source
         kept = source if isinstance(source, Stored) else self._stored(surroundings.blobs())
         return digest(_pack(_identity(kept))).hex()
@@ -295,7 +305,7 @@ class DataFrame:
     def _stored_as(self, kind: str) -> "DataFrame":
         """Return the table, to be stored in this format unless it is stored already."""
         source = self._source
-        return self._of(Held(source.value, kind)) if isinstance(source, Held) else self
+        return self._of(Held(source.value, kind), self._given) if isinstance(source, Held) else self
 
     def _stored(self, blobs: Blobs) -> Stored:
         """Return where it is stored, which it is hereby in ``blobs``."""
@@ -312,8 +322,9 @@ class DataFrame:
     def __reduce__(self) -> tuple[Any, ...]:
         source = self._source
         if isinstance(source, Stored):
-            return _restored, (dataclasses.replace(source, blobs=None),)  # type: ignore[arg-type]
-        return DataFrame._of, (source,)
+            content = dataclasses.replace(source, blobs=None)  # type: ignore[arg-type]
+            return _restored, (content, self._given)
+        return DataFrame._of, (source, self._given)
 
     @classmethod
     def __get_pydantic_core_schema__(
@@ -371,9 +382,9 @@ for _public in (DataFrame, OpenDataFrame):
     _public.__module__ = "perdure.io"  # by which name errors and pickles know them
 
 
-def _restored(source: Stored) -> DataFrame:
+def _restored(source: Stored, given: str | None = None) -> DataFrame:
     """Return what was pickled by others than us: it is where this process stores."""
-    return DataFrame._of(dataclasses.replace(source, blobs=surroundings.blobs()))
+    return DataFrame._of(dataclasses.replace(source, blobs=surroundings.blobs()), given)
 
 
 def _refuse(**options: Any) -> None:
@@ -407,7 +418,7 @@ def _encode_as(writer: "Writer", value: DataFrame, opened: tuple[str, str] | Non
     if not source.is_inline:
         writer.refs[source.place] = None
     content = (opened, _identity(source), source.format, source.place, source.size)
-    return writer.node(f.DATA_FRAME, content)
+    return writer.node(f.DATA_FRAME, content if value._given is None else (*content, value._given))
 
 
 BY_REFERENCE.update((DataFrame, OpenDataFrame))
@@ -415,10 +426,10 @@ BY_REFERENCE.update((DataFrame, OpenDataFrame))
 
 @decodes(f.DATA_FRAME)
 def _decode(reader: "Reader", payload: memoryview) -> Any:
-    opened, (rows, index, *columns), kind, place, size = reader.decode(payload)
+    opened, (rows, index, *columns), kind, place, size, *given = reader.decode(payload)
     known = tuple(Column(*column) for column in columns)
     source = Stored(reader.blobs, kind, rows, tuple(index), known, place, size)
-    value = DataFrame._of(source)
+    value = DataFrame._of(source, *given)
     return value if opened is None else value.open(load_global(*opened)).all_sync()
 
 

@@ -12,7 +12,7 @@ from perdure._storage.store import open_store
 from perdure.client.twofold import on_thread
 from perdure.errors import ConfigurationError, FileMissingError, NotSupportedError
 from perdure.io import _surroundings
-from perdure.io._copying import copy_in, copy_out, copy_over, in_parallel
+from perdure.io._copying import copy_in, copy_out, copy_over, in_parallel, link_out
 from perdure.io._file import File
 from perdure.io._reference import Reference, T, refuse
 
@@ -43,6 +43,7 @@ class Dir(Reference[T]):
     """
 
     _perdure_advice = "write Dir.from_local_sync(...)"
+    _shown: Path | None = None  # where its files were made readable, for `path`
 
     def __init__(
         self,
@@ -172,17 +173,16 @@ class Dir(Reference[T]):
 
     @property
     def path(self) -> str:
-        """Where it was found, until it has been copied; in storage there are only its files.
+        """A local folder with its files, to be read only; where it is from, if that was not copied.
 
-        Raises:
-            NotSupportedError: It is in storage.
+        It is made when it is first asked for, of links to where the files are stored (of copies, if
+        that is a bucket), and goes when the attempt of the task has ended.
         """
         if self._content is None and self._source is not None:
             return self._source.path if self._source.is_local else self._source.url
-        raise NotSupportedError(
-            "a Dir in storage has no path of its own",
-            hint="folder.download_sync() gives a local one",
-        )
+        if self._shown is None or not self._shown.is_dir():
+            self._shown = self._linked()
+        return str(self._shown)
 
     async def exists(self) -> bool:
         """Whether its files are there: the awaitable form of :meth:`exists_sync`."""
@@ -279,6 +279,15 @@ class Dir(Reference[T]):
         path, digest, size = entry
         labels = (path.rpartition("/")[2], self.format, None)
         return File._restored((digest, size), labels, self._home)
+
+    def _linked(self) -> Path:
+        """Return a new folder from which the files can be read."""
+        target = _surroundings.scratch(self.name or "folder")
+        target.mkdir(parents=True)
+        in_parallel(
+            lambda entry: link_out(entry[1], self._blobs, target / entry[0]), self._stored()
+        )
+        return target
 
     def _stored(self) -> tuple[Entry, ...]:
         """Return its files; copies what is still to be copied."""

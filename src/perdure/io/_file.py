@@ -13,7 +13,7 @@ from perdure.client.twofold import on_thread
 from perdure.io import _surroundings
 from perdure.io._copying import Stored, copy_in, copy_out, copy_over
 from perdure.io._handles import AsyncOpened, mode_of, reading, writing
-from perdure.io._hashing import HashMethod
+from perdure.io._hashing_io import HashMethod
 from perdure.io._reference import Reference, T, refuse, unwritten
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from perdure._ports import Sink
 from perdure._storage.files import PIECE_BYTES
 from perdure.client.twofold import on_thread
 from perdure.errors import ConfigurationError, NotSupportedError
-from perdure.io._hashing import HashMethod
+from perdure.io._hashing_io import HashMethod
 
 _BUFFER_BYTES = 1 << 20
 _MANY_BYTES = 1 << 20  # moving more than this takes long enough for others to have a turn
