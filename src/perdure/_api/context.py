@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from perdure import _serde
@@ -21,11 +22,8 @@ _changed: ContextVar[tuple[Scope, Mapping[str, str]] | None] = ContextVar(
 _NOT_BUILT = frozenset({
     "code_bundle", "compiled_image_cache", "data", "disable_run_cache",
     "group_data", "input_path", "output_path", "rank", "raw_data_path", "run_base_dir",
-    "run_start_time", "version", "world_size",
+    "version", "world_size",
 })  # fmt: skip
-_HINTS = {
-    "run_start_time": "take the time in the root task: perdure.durable.now()",
-}
 
 
 class ActionName(str):
@@ -68,6 +66,11 @@ class Context:
         self._scope = scope
 
     @property
+    def run_start_time(self) -> datetime:
+        """When the run was asked for (UTC): the same in all its attempts, also when it resumes."""
+        return datetime.fromtimestamp(self._scope.run_created, UTC)
+
+    @property
     def checkpoint(self) -> "Checkpoint":
         """What this action keeps for its next attempt."""
         from perdure._api.checkpoint import Checkpoint
@@ -94,7 +97,7 @@ class Context:
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in _NOT_BUILT:
-            raise refuse(f"ctx().{name}", hint=_HINTS.get(name, "leave it out"))
+            raise refuse(f"ctx().{name}", hint="leave it out")
         raise AttributeError(f"the context of an action has no {name!r}")
 
     def __repr__(self) -> str:

@@ -54,6 +54,10 @@ class Scope(Protocol):
         """Where large values live."""
 
     @property
+    def run_created(self) -> float:
+        """When the run was asked for, in wall-clock seconds: the same in all its attempts."""
+
+    @property
     def custom_context(self) -> Mapping[str, Any]:
         """What the action was given as custom context."""
 

@@ -170,6 +170,7 @@ class Controller:
             epoch=epoch,
             bundle=self.crew.bundle_number(row.bundle),
             context=row.context,
+            created=row.created,
             recover=recover,
             force=frozenset(options.force),
             strict=strict or options.strict,

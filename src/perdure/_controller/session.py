@@ -221,6 +221,7 @@ class Session(asyncio.Protocol):
                 action.charged > spec.retry.count,
                 action.context,
                 attempt.recollection is not None,
+                action.run.created,
             )
         )
 

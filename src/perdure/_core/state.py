@@ -327,6 +327,7 @@ class Run:
     Attributes:
         key: Its number in the journal.
         epoch: Lease epoch under which it is driven.
+        created: When it was asked for, in wall-clock seconds.
         recover: Keys of earlier runs whose outcomes it may reuse.
         force: Tasks that are never reused from an earlier run.
         strict: A diverging replay fails the run.
@@ -350,6 +351,7 @@ class Run:
     epoch: int
     bundle: int = 0
     context: bytes = b""
+    created: float = 0.0
     recover: int = 0
     force: frozenset[str] = frozenset()
     strict: bool = False

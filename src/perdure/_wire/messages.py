@@ -268,6 +268,7 @@ class Assign(Message, tag=31):
         last: Whether no retry is left.
         context: Encoded custom context, b"" if none.
         recorded: A first :class:`Recorded` follows soon.
+        run_created: When the run was asked for, in wall-clock seconds.
     """
 
     attempt: int
@@ -282,6 +283,7 @@ class Assign(Message, tag=31):
     last: bool = True
     context: bytes = b""
     recorded: bool = False
+    run_created: float = 0.0
 
 
 class Resolved(Message, tag=32):

@@ -220,6 +220,11 @@ class Attempt:
     # --- the Scope --------------------------------------------------------------------------------
 
     @property
+    def run_created(self) -> float:
+        """When the run was asked for, in wall-clock seconds."""
+        return self._assign.run_created
+
+    @property
     def custom_context(self) -> Mapping[str, Any]:
         """What the action was given as custom context."""
         if not self._assign.context:

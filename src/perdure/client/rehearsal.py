@@ -113,6 +113,11 @@ class Rehearsal:
         return self.scratch()
 
     @property
+    def run_created(self) -> float:
+        """When the run was asked for, in wall-clock seconds."""
+        return self._row.created
+
+    @property
     def custom_context(self) -> Mapping[str, Any]:
         """What the run was given as custom context."""
         if not self._row.context:
