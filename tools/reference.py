@@ -24,6 +24,7 @@ PAGES = {
     "running": "Starting and finding runs",
     "files": "Files, folders and tables",
     "artifacts": "Artifacts",
+    "flyte": "Names of Flyte 2",
 }
 NAMES = {
     "authoring": """
@@ -40,6 +41,7 @@ NAMES = {
     """,
     "files": "io",
     "artifacts": "artifacts",
+    "flyte": "git remote types",
 }
 GIVEN = {"Artifact", "Checkpoint", "Context", "Future", "Query", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from perdure import artifacts as artifacts
     from perdure import durable as durable
     from perdure import errors as errors
+    from perdure import git as git
     from perdure import io as io
+    from perdure import remote as remote
     from perdure import report as report
+    from perdure import types as types
     from perdure._api.caching import Cache as Cache
     from perdure._api.checkpoint import Checkpoint as Checkpoint
     from perdure._api.checkpoint import latest_checkpoint as latest_checkpoint
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
     from perdure.client.attaching import CodeChangedWarning as CodeChangedWarning
     from perdure.client.attaching import EnvironmentChangedWarning as EnvironmentChangedWarning
     from perdure.client.handle import Run as Run
+    from perdure.client.handle import get_run as get_run
     from perdure.client.rerunning import rerun as rerun
-    from perdure.client.running import get_run as get_run
     from perdure.client.running import resume as resume
     from perdure.client.running import run as run
     from perdure.client.running import runs as runs
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "perdure": ("artifacts", "durable", "errors", "io", "report"),
+    "perdure": ("artifacts", "durable", "errors", "git", "io", "remote", "report", "types"),
     "perdure._api.caching": ("Cache",),
     "perdure._api.checkpoint": ("Checkpoint", "latest_checkpoint"),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
@@ -70,9 +73,9 @@ _HOMES = {
     "perdure._api.waiting": ("as_completed", "gather", "wait"),
     "perdure._serde": ("PickledValueWarning",),
     "perdure.client.attaching": ("CodeChangedWarning", "EnvironmentChangedWarning"),
-    "perdure.client.handle": ("Run",),
+    "perdure.client.handle": ("Run", "get_run"),
     "perdure.client.rerunning": ("rerun",),
-    "perdure.client.running": ("get_run", "resume", "run", "runs", "with_runcontext"),
+    "perdure.client.running": ("resume", "run", "runs", "with_runcontext"),
     "perdure.client.settings": (
         "init",
         "init_from_api_key",
@@ -88,8 +91,7 @@ __all__ = sorted(_HOME_OF)  # noqa: PLE0605  # the names of the table, nothing e
 def __getattr__(name: str) -> Any:
     home = _HOME_OF.get(name)
     if home is None:
-        _absent.refuse(name)
-        raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+        return _absent.find(name)
     if home == "perdure":
         value = importlib.import_module(f"{home}.{name}")
     else:

@@ -1,12 +1,15 @@
 """Flyte 2's names that Perdure lacks so far: each is refused, with what to do instead.
 
 Whoever moves a script by changing its import learns from the first line that cannot work what it
-was, rather than from an ``AttributeError`` that looks like a spelling mistake.
+was, rather than from an ``AttributeError`` that looks like a spelling mistake. A module can be
+imported although nothing in it is there: scripts import what only some of their lines use.
 """
 
+import importlib
 import sys
 from importlib.machinery import ModuleSpec
-from typing import NoReturn
+from types import ModuleType
+from typing import Any, NoReturn
 
 from perdure.errors import NotSupportedError
 
@@ -52,6 +55,8 @@ _NAMES = {
     "current_domain": _SERVER,
     "current_project": _SERVER,
     "deploy": _SERVER,
+    "TaskTemplate": "use perdure.Task",
+    "TimeoutType": "use perdure.Timeout",
     "init_passthrough": _SERVER,
     "is_control_plane_available": _SERVER,
     "load_interactive_ctx": "use perdure.get_run(name)",
@@ -69,39 +74,76 @@ _MODULES = {
     "connectors": _OUTSIDE,
     "extend": _OUTSIDE,
     "extras": "time and sleep are in perdure.durable",
-    "git": "runs need no configuration file: perdure.init_from_config()",
     "models": "Context and Run are in perdure itself",
     "notify": "send it from a task",
     "prefetch": "fetch it in a task",
-    "remote": "use perdure.get_run(name) and perdure.runs()",
     "sandbox": _OUTSIDE,
     "storage": _STORAGE,
     "syncify": "tasks have .aio, runs too",
-    "types": "what has no type of its own is pickled",
 }
 
 
-def refuse(name: str) -> None:
-    """Refuse an attribute of the package that Flyte 2 has; do nothing about any other.
+_IN_MODULES = {
+    "git": "runs need no configuration file: perdure.init_from_config()",
+    "remote": "use perdure.get_run(name), perdure.runs() and perdure.artifacts",
+    "types": "what has no type of its own is pickled",
+}
+"""Modules that have few of their names."""
+
+
+def find(name: str) -> Any:
+    """Return a module that Flyte 2 has, for which a script need not ask by an import of its own.
 
     Raises:
-        NotSupportedError: It is known, and not built yet.
+        NotSupportedError: It is another name that Flyte 2 has, and not built yet.
+        AttributeError: Neither has it.
     """
-    hint = _NAMES.get(name) or _MODULES.get(name)
-    if hint is not None:
-        _refuse(f"perdure.{name}", hint)
+    if name in _MODULES or name in _IN_MODULES:
+        return importlib.import_module(f"perdure.{name}")
+    if name in _NAMES:
+        _refuse(f"perdure.{name}", _NAMES[name])
+    raise AttributeError(f"module 'perdure' has no attribute {name!r}")
+
+
+def refuse_in(module: str, name: str) -> NoReturn:
+    """Refuse a name of one of Flyte 2's modules.
+
+    Raises:
+        NotSupportedError: Always, but for what Python itself asks of modules.
+        AttributeError: That was it.
+    """
+    if name.startswith("__"):
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    top = module.split(".")[1]
+    _refuse(f"{module}.{name}", _MODULES.get(top) or _IN_MODULES[top])
+
+
+class _Lacking(ModuleType):
+    """A module of which nothing is there: it is imported, and refuses what is asked of it."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        refuse_in(self.__name__, name)
 
 
 class Finder:
     """Comes last on ``sys.meta_path``: what is asked of it exists nowhere."""
 
-    @staticmethod
-    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Refuse to import the submodules that Flyte 2 has."""
+    @classmethod
+    def find_spec(cls, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Find the submodules that Flyte 2 has."""
         package, _, module = name.partition(".")
-        if package == "perdure" and module in _MODULES:
-            _refuse(name, _MODULES[module])
-        return None
+        if package != "perdure" or module.partition(".")[0] not in _MODULES:
+            return None
+        return ModuleSpec(name, cls, is_package=True)  # type: ignore[arg-type]  # it does load
+
+    @staticmethod
+    def create_module(spec: ModuleSpec) -> ModuleType:
+        """Make the module."""
+        return _Lacking(spec.name)
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
+        """Do nothing: there is nothing in it."""
 
 
 def _refuse(name: str, hint: str) -> NoReturn:

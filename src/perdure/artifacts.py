@@ -12,7 +12,7 @@ import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, ParamSpec, TypeVar
 
 import msgspec
 
@@ -37,6 +37,18 @@ __all__ = [
     "tag",
     "untag",
 ]
+
+_LACKING = {
+    "Card": "publish a report as an artifact of its own",
+    "Daily": "partitions may be any dates",
+    "Granularity": "partitions may be any dates",
+    "Hourly": "partitions may be any times",
+    "Monthly": "partitions may be any texts",
+    "TimePartition": "give the partition as a text",
+    "TimeRange": "get each version by its partition",
+    "Weekly": "partitions may be any texts",
+    "produces": "publish what the task returned: perdure.artifacts.new(value, metadata)",
+}
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -98,6 +110,14 @@ class Artifact(_serde.Named):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (msgspec.msgpack.encode(self._row),)
+
+
+def __getattr__(name: str) -> NoReturn:
+    if name in _LACKING:
+        raise NotSupportedError(
+            f"perdure.artifacts.{name} is not supported yet", hint=_LACKING[name]
+        )
+    raise AttributeError(f"module 'perdure.artifacts' has no attribute {name!r}")
 
 
 def _restored(row: bytes) -> Artifact:
@@ -311,6 +331,38 @@ class Metadata:
                 hint="leave it out: what an artifact was made of is recorded by itself",
             )
 
+    @classmethod
+    def create_model_metadata(
+        cls,
+        *,
+        name: str,
+        version: str | None = None,
+        description: str | None = None,
+        card: Any = None,
+        framework: str | None = None,
+        model_type: str | None = None,
+        architecture: str | None = None,
+        task: str | None = None,
+        modality: tuple[str, ...] = ("text",),
+        serial_format: str = "safetensors",
+        attrs: Mapping[str, str] | None = None,
+        partitions: Mapping[str, Any] | None = None,
+    ) -> "Metadata":
+        """Describe a model: the kind is ``model``, and what is said here becomes metadata."""
+        said = {
+            "framework": framework,
+            "model_type": model_type,
+            "architecture": architecture,
+            "task": task,
+            "modality": ",".join(modality),
+            "serial_format": serial_format,
+        }
+        known = {key: text for key, text in said.items() if text}
+        return cls(
+            name=name, version=version, description=description, card=card, kind="model",
+            attrs={**(attrs or {}), **known}, partitions=partitions,
+        )  # fmt: skip
+
 
 def new(value: T, metadata: Metadata) -> T:
     """Publish a value as Flyte 2's scripts do, and return it.
@@ -319,10 +371,16 @@ def new(value: T, metadata: Metadata) -> T:
         value: The value.
         metadata: Its name and more.
     """
+    published(value, metadata)
+    return value
+
+
+def published(value: Any, metadata: Metadata) -> Artifact:
+    """Publish a value that Flyte 2's metadata describe."""
     about = dict(metadata.attrs or {})
     if metadata.description is not None:
         about["description"] = metadata.description
-    publish(
+    return publish(
         value,
         metadata.name,
         version=metadata.version,
@@ -330,7 +388,6 @@ def new(value: T, metadata: Metadata) -> T:
         metadata=about,
         partitions=metadata.partitions,
     )
-    return value
 
 
 def blobs_here() -> "Blobs":

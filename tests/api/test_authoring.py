@@ -140,10 +140,10 @@ def test_quantities():
         lambda: perdure.ReusePolicy(scope="run"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
-        lambda: w.double.override(entrypoint=True),
+        lambda: w.double.override(links=[1]),
         lambda: perdure.Image.from_debian_base(),
-        lambda: perdure.remote.Run,
-        lambda: importlib.import_module("perdure.remote"),
+        lambda: perdure.remote.Task,
+        lambda: importlib.import_module("perdure.app").AppEnvironment,
     ],
 )
 def test_an_option_that_is_not_built_is_refused_by_name(make):

@@ -14,6 +14,19 @@ def test_runs_a_task_and_says_how_it_ended(cli, pipeline):
     assert "perdure show first" in done.stdout
 
 
+def test_without_a_name_it_runs_main_or_what_is_marked_as_the_entry(cli, pipeline, tmp_path):
+    assert cli.json("run", pipeline, "--n", "1")["result"]["squares"] == [0]
+    marked = tmp_path / "marked.py"
+    marked.write_text(
+        "import perdure\n"
+        "env = perdure.TaskEnvironment('marked')\n"
+        "@env.task\ndef one() -> int:\n    return 1\n"
+        "@env.task(entrypoint=True)\ndef two(x: int = 2) -> int:\n    return x + one()\n"
+    )
+    assert cli.json("run", str(marked), "--x", "4")["result"] == 5
+    assert cli.json("run", str(marked), "one")["result"] == 1
+
+
 def test_json_is_one_document_with_result_and_inputs(cli, pipeline):
     data = cli.json("run", f"{pipeline}:main", "--kind", "fancy", "--name", "first")
     assert data["phase"] == "succeeded"

@@ -9,8 +9,9 @@ import pytest
 
 from perdure.client import link
 from perdure.client.attaching import CodeChangedWarning
+from perdure.client.handle import get_run
 from perdure.client.rerunning import rerun
-from perdure.client.running import get_run, resume, run, runs, with_runcontext
+from perdure.client.running import resume, run, runs, with_runcontext
 from perdure.errors import (
     ConfigurationError,
     ReplayDivergedError,

@@ -2,7 +2,7 @@
 
 import importlib
 import logging
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import calls
 import pytest
@@ -12,7 +12,7 @@ from perdure import errors
 
 REFUSED = [
     "CachePolicy", "Cron", "GPU", "Image", "PodTemplate", "Secret",
-    "Trigger", "deploy", "serve", "current_project", "remote", "extras",
+    "Trigger", "deploy", "serve", "current_project",
 ]  # fmt: skip
 OPTIONS = {
     "image": "ghcr.io/a/b:c", "secrets": "KEY", "queue": "gpu",
@@ -20,8 +20,8 @@ OPTIONS = {
     "service_account": "me",
 }  # fmt: skip
 TASK_OPTIONS = {
-    "max_inline_io_bytes": 5, "triggers": (1,),
-    "links": (1,), "entrypoint": True, "task_resolver": object(), "produces_artifacts": True,
+    "max_inline_io_bytes": 5, "triggers": (1,), "consumes_artifacts": {"a": 1},
+    "links": (1,), "entrypoint": "yes", "task_resolver": object(), "produces_artifacts": (1,),
 }  # fmt: skip
 
 
@@ -34,10 +34,20 @@ def test_what_is_lacking_is_refused_by_name(name):
     assert told.value.hint
 
 
-@pytest.mark.parametrize("name", ["storage", "remote", "git", "extras", "types", "app"])
-def test_submodules_are_refused_by_name(name):
-    with pytest.raises(errors.NotSupportedError, match=rf"perdure\.{name} is not supported"):
-        importlib.import_module(f"perdure.{name}")
+@pytest.mark.parametrize("name", ["storage", "extras", "app", "app.extras", "remote", "git"])
+def test_submodules_can_be_imported_and_what_they_lack_is_refused_by_name(name):
+    module = importlib.import_module(f"perdure.{name}")
+    with pytest.raises(
+        errors.NotSupportedError, match=rf"perdure\.{name}\.Thing is not supported"
+    ) as told:
+        _ = module.Thing
+    assert told.value.hint
+    assert not hasattr(module, "__wrapped__")  # Python asks such things of any module
+
+
+def test_submodules_are_there_without_an_import_of_their_own():
+    assert perdure.storage is importlib.import_module("perdure.storage")
+    assert perdure.remote.Run is perdure.Run
 
 
 def test_other_submodules_are_just_not_there():
@@ -72,7 +82,7 @@ def test_options_that_ask_for_nothing_are_taken():
     )
     task = calls.env.task(
         timeout=0, retries=0, report=False, triggers=(), links=(), interruptible=None,
-        short_name="nothing",
+        short_name="nothing", entrypoint=False, produces_artifacts=False,
     )(lambda: None)  # fmt: skip
     assert task.spec().timeout.max_runtime is None
 
@@ -197,7 +207,7 @@ def test_what_means_nothing_on_one_machine_is_said():
         perdure.init_from_config(nonsense=1)
 
 
-@pytest.mark.parametrize("name", ["run_start_time", "raw_data_path"])
+@pytest.mark.parametrize("name", ["version", "raw_data_path"])
 def test_what_the_context_lacks_is_refused_by_name(name):
     from perdure._api.context import Context
 
@@ -209,3 +219,120 @@ def test_what_the_context_lacks_is_refused_by_name(name):
 
 def test_outputs_wait_for_the_end():
     assert perdure.run(calls.inc, 1).outputs() == (2,)
+
+
+def test_how_a_server_is_to_log_is_said_to_mean_nothing():
+    with pytest.warns(UserWarning, match="copy_style, log_level") as told:
+        runner = perdure.with_runcontext("local", copy_style="all", log_level="DEBUG", project=None)
+    assert told[0].filename == __file__
+    assert runner.run(calls.inc, 1).result(60) == 2
+
+
+def test_runs_are_found_as_flyte_finds_them():
+    from perdure.remote import Run
+
+    started = perdure.run(calls.inc, 1)
+    assert isinstance(started, Run)
+    assert Run.get(started.name).result(60) == 2
+
+
+def test_the_configuration_of_the_repository_is_looked_for_at_its_root(tmp_path, monkeypatch):
+    import subprocess
+
+    from perdure import git
+
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git.config_from_root() is None
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    assert git.config_from_root() is None
+    perdure.init_from_config(git.config_from_root())
+    (tmp_path / "flyte.yaml").write_text("admin: {}")
+    assert git.config_from_root("flyte.yaml").samefile(tmp_path / "flyte.yaml")
+
+
+def test_a_value_of_any_type():
+    from perdure.types import FlytePickle
+
+    @calls.env.task(short_name="pickled")
+    def pickled(value: FlytePickle) -> FlytePickle:
+        return value
+
+    assert pickled({1, 2}) == {1, 2}
+    with pytest.raises(errors.NotSupportedError, match=r"perdure\.types\.TypeEngine"):
+        from perdure.types import TypeEngine  # noqa: F401
+
+
+@calls.env.task(produces_artifacts=True, short_name="making")
+async def making(day: date, region: str) -> bytes:
+    found = perdure.artifacts.Metadata(
+        name="made", partitions={"day": day, "region": region}, description="what was made"
+    )
+    return perdure.artifacts.new(f"{day} {region}".encode(), found)
+
+
+@calls.env.task(short_name="making_all")
+async def making_all() -> list[bytes]:
+    days = [date(2026, 1, day) for day in (1, 2, 3)]
+    return [await making(day, region) for day in days for region in ("a", "b")]
+
+
+@calls.env.task(short_name="using")
+async def using(made: bytes) -> int:
+    return len(made)
+
+
+def test_artifacts_are_found_as_flyte_finds_them():
+    from perdure.remote import Artifact
+
+    made = perdure.run(making_all).result(60)
+    one = Artifact.get("made", day=date(2026, 1, 2), region="b")
+    assert one.value() == made[3]
+    assert perdure.run(using, one).result(60) == len(made[3])
+
+    again = Artifact.create(b"2026", name="made", partitions={"day": "2026-01-03", "region": "a"})
+    span = (date(2026, 1, 2), date(2026, 1, 9))
+    assert len(list(Artifact.listall("made", day=span))) == 5
+    newest = list(Artifact.listall("made", day=span, region=["a"], latest_per_partition=True))
+    assert newest == [again, Artifact.get("made", day=date(2026, 1, 2), region="a")]
+    assert list(Artifact.listall("made", partitions={"day": span}, limit=1)) == [again]
+
+
+def test_artifacts_are_made_as_flyte_makes_them():
+    from perdure.remote import Artifact
+
+    described = perdure.artifacts.Metadata.create_model_metadata(name="m", framework="torch")
+    assert (described.kind, described.attrs["framework"]) == ("model", "torch")
+    perdure.artifacts.new(b"weights", described)
+    found = Artifact.get("m")
+    assert (found.kind, found.metadata["serial_format"]) == ("model", "safetensors")
+
+    with pytest.raises(errors.TypeCheckError, match="'number'"):
+        Artifact.create("one", name="number", python_type=int)
+    with pytest.raises(errors.NotSupportedError, match="external_ref"):
+        Artifact.create(1, name="number", external_ref="s3://there")
+    with pytest.raises(errors.ConfigurationError, match="latest_per_partition"):
+        list(Artifact.listall(latest_per_partition=True))
+    with pytest.raises(errors.NotSupportedError, match=r"artifacts\.Card"):
+        _ = perdure.artifacts.Card
+    with pytest.raises(AttributeError):
+        _ = perdure.artifacts.Nonsense
+
+
+@calls.env.task(short_name="when")
+async def when() -> list[datetime]:
+    return [perdure.ctx().run_start_time, await when_below()]
+
+
+@calls.env.task(short_name="when_below", retries=1)
+async def when_below() -> datetime:
+    if perdure.ctx().attempt_number == 0:
+        raise ValueError("again")
+    return perdure.ctx().run_start_time
+
+
+def test_all_attempts_of_a_run_know_when_it_was_started():
+    before = datetime.now(UTC)
+    first, second = perdure.run(when).result(60)
+    assert before <= first == second <= datetime.now(UTC)

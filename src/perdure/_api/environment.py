@@ -89,8 +89,9 @@ class TaskEnvironment:
             function: The function, when used without parentheses.
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
-                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``, ``report`` (a task
-                that logs to ``perdure.report`` has a report in any case).
+                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``, ``entrypoint`` (what
+                ``perdure run FILE`` runs, unless it is told which task), ``report`` and
+                ``produces_artifacts`` (every task may have a report and publish artifacts).
 
         Raises:
             ConfigurationError: An option makes no sense.

@@ -305,15 +305,17 @@ _HINTS = {
     "triggers": "start runs when they are due: python script.py, or perdure run script.py",
 }
 
+_LEAVE = "leave it out"
+
 NOT_BUILT = frozenset({
-    "image", "secrets", "queue", "plugin_config", "pod_template",
+    "image", "secrets", "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
-    "schedule", "priority", "service_account", "entrypoint", "produces_artifacts", "include",
+    "schedule", "priority", "service_account", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
     "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
-    "report",
+    "report", "entrypoint", "produces_artifacts",
 })  # fmt: skip
 
 
@@ -327,7 +329,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     for option, value in options.items():
         if option in NOT_BUILT:
             if value and (option, value) != ("image", "auto"):
-                raise refuse(option, hint=_HINTS.get(option, "leave it out"))
+                raise refuse(option, hint=_HINTS.get(option, _LEAVE))
         elif option not in TASK_OPTIONS:
             close = get_close_matches(option, TASK_OPTIONS, 1)
             hint = f"did you mean {close[0]}?" if close else f"options: {sorted(TASK_OPTIONS)}"
@@ -338,6 +340,9 @@ def check_options(options: Mapping[str, Any]) -> None:
             f"resources={resources!r} is not perdure.Resources",
             hint='write resources=perdure.Resources(cpu=2, memory="1Gi")',
         )
+    for option in ("report", "entrypoint", "produces_artifacts"):
+        if not isinstance(options.get(option), bool | None):
+            raise refuse(f"{option}={options[option]!r}", hint=f"give True or False, or {_LEAVE}")
     Cache.of(options.get("cache"))
     RetryStrategy.of(options.get("retries"))
     Timeout.of(options.get("timeout"))

@@ -58,6 +58,7 @@ class Settings:
     short_name: str = ""
     reusable: ReusePolicy | None = None
     cache: Cache = field(default_factory=lambda: Cache("disable"))
+    entrypoint: bool = False
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -71,6 +72,7 @@ class Settings:
             options["short_name"] or "" if "short_name" in options else self.short_name,
             ReusePolicy.of(options["reusable"]) if "reusable" in options else self.reusable,
             Cache.of(options["cache"]) if "cache" in options else self.cache,
+            bool(options["entrypoint"]) if "entrypoint" in options else self.entrypoint,
         )
 
 
@@ -244,7 +246,8 @@ class Task(Generic[P, R]):
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``short_name``, ``report``, ``reusable`` (a :class:`ReusePolicy`, or ``"off"``).
+                ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``, ``reusable`` (a
+                :class:`ReusePolicy`, or ``"off"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.

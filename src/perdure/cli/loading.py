@@ -132,6 +132,8 @@ def _pick(
         return next(iter(tasks.items()))
     if "main" in tasks:
         return "main", tasks["main"]
+    if len(entries := [item for item in tasks.items() if item[1].settings.entrypoint]) == 1:
+        return entries[0]
     raise click.BadParameter(
         f"{source} has several tasks; name one of {', '.join(tasks)}", param_hint="TASK"
     )

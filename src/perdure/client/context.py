@@ -1,5 +1,6 @@
 """The options of a run, checked when they are given rather than when they are used."""
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +12,13 @@ from perdure.errors import ConfigurationError, NotSupportedError
 # fmt: off
 _FLYTE_ONLY = frozenset((
     "allow_missing_source_outputs", "annotations", "cache_lookup_scope", "copy_bundle_to",
-    "copy_style", "debug", "domain", "dry_run", "interactive_mode",
-    "interruptible", "labels", "log_format", "log_level", "max_action_concurrency",
-    "notifications", "preserve_original_types", "project", "queue", "raw_data_path", "recover",
-    "recover_force_rerun_actions", "reset_root_logger", "run_base_dir", "run_start_time",
-    "service_account", "tracked", "tracked_strict", "user_log_level", "version",
+    "debug", "dry_run", "interruptible", "labels", "max_action_concurrency", "notifications",
+    "preserve_original_types", "queue", "raw_data_path", "recover", "recover_force_rerun_actions",
+    "run_base_dir", "run_start_time", "service_account", "tracked", "tracked_strict", "version",
+))
+_NO_EFFECT = frozenset((
+    "copy_style", "domain", "interactive_mode", "log_format", "log_level", "project",
+    "reset_root_logger", "user_log_level",
 ))
 # fmt: on
 
@@ -84,11 +87,17 @@ class RunContext:
 def with_flyte_options(options: dict[str, Any]) -> None:
     """Refuse options beyond those of :class:`RunContext`: by name, never silently.
 
+    A warning names those that have no meaning on one machine, as ``perdure.init`` does.
+
     Raises:
         NotSupportedError: Flyte 2 has the option, this version does not.
         ConfigurationError: There is no such option.
     """
+    unused = []
     for option, value in options.items():
+        if option in _NO_EFFECT:
+            unused += [option] * (value is not None and value is not False)
+            continue
         if option not in _FLYTE_ONLY:
             raise ConfigurationError(
                 f"with_runcontext has no option {option!r}", hint=_near(option)
@@ -97,6 +106,12 @@ def with_flyte_options(options: dict[str, Any]) -> None:
             raise NotSupportedError(
                 f"with_runcontext({option}={value!r}) is not supported yet", hint="leave it out"
             )
+    if unused:
+        warnings.warn(
+            f"with_runcontext: {', '.join(unused)} have no effect on this machine",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def _near(option: str) -> str:

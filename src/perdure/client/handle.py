@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from perdure._core.ids import root_id
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.client import link
-from perdure.client.twofold import twofold
+from perdure.client.twofold import Twofold, twofold
 from perdure.errors import RemoteError, RunAbortedError, RunInterruptedError
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ class Run:
     Attributes:
         name: Unique name, under which any process of the same home finds the run again.
     """
+
+    get: "ClassVar[Twofold[[str], Run]]"
+    """What Flyte 2 calls :func:`perdure.get_run`."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -171,6 +174,18 @@ class Run:
                 raise _harmless(row, error) from error
             raise error
         return _serde.loads(row.outcome.value or b"", link.blobs())
+
+
+def get_run(name: str) -> Run:
+    """Return the handle of an existing run.
+
+    Raises:
+        RunNotFoundError: There is no such run.
+    """
+    return Run(link.get(name).name)
+
+
+Run.get = Twofold(get_run)
 
 
 def _original(row: RunRow, failure: "Failure") -> BaseException:

@@ -120,15 +120,6 @@ def _resume(name: str, *, strict: bool = False) -> Run:
     return Run(name)
 
 
-def get_run(name: str) -> Run:
-    """Return the handle of an existing run.
-
-    Raises:
-        RunNotFoundError: There is no such run.
-    """
-    return Run(link.get(name).name)
-
-
 def runs(phase: str | None = None, task: str | None = None, limit: int = 100) -> list[Run]:
     """Return handles of the runs in this home, newest first.
 
