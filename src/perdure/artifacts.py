@@ -20,7 +20,7 @@ from perdure import _serde
 from perdure._api import artifacts as _asked
 from perdure._api.scope import current
 from perdure._core.artifacts import LATEST, ArtifactRow, Publication, Request, Wanted
-from perdure.errors import ConfigurationError, NotSupportedError
+from perdure.errors import ConfigurationError, NotSupportedError, PerdureError
 
 if TYPE_CHECKING:
     from perdure._ports import Blobs
@@ -96,8 +96,14 @@ class Artifact(_serde.Named):
 
         Raises:
             BlobMissingError: A part of it is gone.
+            BlobCorruptError: A part of it is not what was stored.
         """
-        return _serde.loads(self._row.value, blobs_here())
+        try:
+            return _serde.loads(self._row.value, blobs_here())
+        except PerdureError as error:  # it knows only which blob
+            error.locate(run=self.run, action=self.action, task="")
+            error.add_note(f"of artifact {self.label}, which was published there")
+            raise
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.label}>"

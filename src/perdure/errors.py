@@ -77,6 +77,12 @@ class PerdureError(Exception):
         self.action = action
         self.task = task
 
+    def locate(self, *, run: str, action: str, task: str) -> None:
+        """Say where it happened, as far as it does not know yet."""
+        self.run = self.run or run
+        self.action = self.action or action
+        self.task = self.task or task
+
     def __str__(self) -> str:
         where = ", ".join(
             f"{name} {value}"

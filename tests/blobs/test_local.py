@@ -51,8 +51,9 @@ def test_what_was_mapped_is_stored_again_without_reading_it(
     one, other = LocalBlobs(tmp_path / "one"), LocalBlobs(tmp_path / "other")
     digest = one.put([b"content"])
     view = one.get(digest)
-    monkeypatch.setattr(local, "blake3_of", lambda views: pytest.fail("hashed"))
-    assert one.put([view]) == digest
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "blake3_of", lambda views: pytest.fail("hashed"))
+        assert one.put([view]) == digest
     assert other.put([view]) == digest
     assert other.path(digest).read_bytes() == b"content"
 
@@ -177,6 +178,26 @@ def test_a_large_blob_is_looked_at_only_if_somebody_wrote_to_it(
             reader.get(digest)
     path.write_bytes(b"content")  # such as a copy from elsewhere
     assert LocalBlobs(tmp_path).get(digest) == b"content"
+
+
+def test_content_that_is_stored_again_takes_the_place_of_what_was_damaged(tmp_path: Path) -> None:
+    digest = LocalBlobs(tmp_path).put([b"content"])
+    path = LocalBlobs(tmp_path).path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"contend")
+    assert LocalBlobs(tmp_path).put([b"content"]) == digest
+    assert LocalBlobs(tmp_path).get(digest) == b"content"
+
+
+def test_a_view_that_somebody_wrote_to_is_not_stored_as_what_it_was(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = blobs.put([b"content"])
+    view = blobs.get(digest)
+    path = blobs.path(digest)
+    path.chmod(0o644)
+    path.write_bytes(b"contend")
+    with pytest.raises(BlobCorruptError, match=digest.hex()):
+        blobs.put([view])
 
 
 def test_a_crash_while_writing_leaves_no_blob_under_its_name(

@@ -230,6 +230,34 @@ def test_a_kill_at_any_step_of_a_save_leaves_the_one_before_or_the_one_after(
         assert len(found) > 5, kind
 
 
+@pytest.mark.parametrize("kind", ["bytes", "file", "tree", "path"])
+@pytest.mark.parametrize("harm", ["flipped", "renamed", "shortened", "digest"])
+def test_what_is_not_what_was_saved_is_not_loaded(
+    checkpoint: Checkpoint, tmp_path: Path, kind: str, harm: str
+) -> None:
+    source = checkpoint.path if kind == "path" else tmp_path / "source"
+    for folder in (source / "a", source / "empty"):
+        folder.mkdir(parents=True)
+    (source / "a" / "b").write_bytes(b"content")
+    (source / "link").symlink_to("a")
+    saved = {"bytes": b"content", "file": source / "a" / "b"}.get(kind, source)
+    checkpoint.save(saved)
+    version = tmp_path / "action" / "1"
+    (kept,) = (p for p in version.rglob("*") if p.is_file() and p.name != "digest")
+    if harm == "flipped":
+        kept.write_bytes(b"cOntent")
+    elif harm == "renamed" and kind in ("tree", "path"):
+        kept.rename(kept.with_name("c"))
+    elif harm == "digest":
+        (version / "digest").write_bytes(bytes(32))
+    else:
+        kept.write_bytes(b"")
+    with pytest.raises(errors.BlobCorruptError, match="action/1 is damaged"):
+        checkpoint.load()
+    checkpoint.save(b"anew")
+    assert checkpoint.load() == b"anew"
+
+
 def test_the_latest_file_of_a_pattern_is_found(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
     for number, name in enumerate(["b/last.ckpt", "a/last.ckpt", "a/epoch=9.ckpt"]):

@@ -1,9 +1,11 @@
 """``perdure.ctx().checkpoint``: what an action keeps for its next attempt.
 
 Layout. The folder of an action holds ``path/``, which belongs to the user, and numbered versions of
-what was saved. A version is a folder with one entry, named after what it is::
+what was saved. A version is a folder with the digest of what was saved, and one more entry, named
+after what that is::
 
     path/                  what libraries write to by themselves
+    7/digest               looked at when the version is loaded
     7/bytes                some bytes
     7/file/model.pt        a file under its own name
     7/tree/...             a directory
@@ -23,13 +25,15 @@ from typing import Any, TypeVar
 
 from perdure import _files
 from perdure._api.future import on_loop
+from perdure._blobs.hashing import blake3_of_tree
 from perdure._serde.registry import ENCODERS, encodes
-from perdure.errors import StorageError, TypeCheckError
+from perdure.errors import BlobCorruptError, StorageError, TypeCheckError
 
 T = TypeVar("T")
 
 Saveable = bytes | bytearray | memoryview | str | os.PathLike[str]
 
+_DIGEST = "digest"
 _PAYLOAD = "payload"
 _RESTORED = "restored"
 
@@ -102,6 +106,10 @@ class Checkpoint:
         Bytes are returned as bytes. A file or a directory is copied out first, and its path is
         returned: the copy is yours. If the directory :attr:`path` itself was saved, it is put back
         as it was then.
+
+        Raises:
+            BlobCorruptError: What is there is not what was saved.
+            StorageError: It cannot be read.
         """
         return _in_colour(self._load)
 
@@ -142,6 +150,7 @@ class Checkpoint:
             with _files.draft(self._folder) as unfinished:
                 unfinished.mkdir()
                 fill(unfinished)
+                _write(unfinished / _DIGEST, blake3_of_tree(_kept(unfinished)))
                 if self._sync:
                     _files.sync_tree(unfinished)
                 number = self._publish(unfinished)
@@ -210,9 +219,12 @@ class Checkpoint:
         return None
 
     def _restored(self, version: Path) -> "SavedBytes | Path":
-        kept = next(version.iterdir(), None)
-        if kept is None:
-            raise FileNotFoundError(version)
+        kept = _kept(version)
+        if blake3_of_tree(kept) != (version / _DIGEST).read_bytes():
+            raise BlobCorruptError(
+                f"the checkpoint {version} is damaged: it is not what was saved",
+                hint=f"restore it from a copy, or begin anew without it: rm -rf {version}",
+            )
         if kept.name == "bytes":
             return SavedBytes(kept.read_bytes())
         if kept.name == "path":
@@ -244,6 +256,14 @@ def latest_checkpoint(
     """
     found = Path(root).glob(glob_pattern)
     return max(found, key=key or (lambda path: path.stat().st_mtime_ns), default=None)
+
+
+def _kept(version: Path) -> Path:
+    """Return what a version holds."""
+    for each in version.iterdir():
+        if each.name != _DIGEST:
+            return each
+    raise FileNotFoundError(version)
 
 
 def _write(path: Path, content: bytes | bytearray | memoryview) -> None:

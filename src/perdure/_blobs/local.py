@@ -65,16 +65,22 @@ class LocalBlobs:
         A whole view that :meth:`get` returned is known by its digest, without a look at its bytes.
 
         Raises:
+            BlobCorruptError: Such a view is not what it was any more, and would have to be stored.
             StorageError: The folder cannot be written.
         """
         views = as_bytes(parts)
-        digest, size = _digest(views), sum(map(len, views))
+        known, size = _known_digest(views), sum(map(len, views))
+        digest = known or blake3_of(views)
         path = self._path(digest)
         try:
             if not self._is_kept(path, size):
+                if known and blake3_of(views) != known:  # somebody has written to what is mapped
+                    raise self._damaged(digest, size)
                 self._write(path, views)
             elif self._sync and digest not in self._synced:
                 _sync_stored(path)
+        except BlobCorruptError:
+            raise
         except OSError as error:
             raise unwritable(error, path, size, self._folder) from error
         if self._sync:
@@ -161,12 +167,15 @@ class LocalBlobs:
         if self._verified.get(digest) == state:
             return
         if blake3_of([view]) != digest:
-            raise BlobCorruptError(
-                f"blob {self._path(digest)} is damaged: its {len(view):,} bytes are not those that "
-                "were stored",
-                hint=f"restore it from a copy, or delete it and {_ANEW}",
-            )
+            raise self._damaged(digest, len(view))
         remember(self._verified, digest, state)
+
+    def _damaged(self, digest: bytes, size: int) -> BlobCorruptError:
+        return BlobCorruptError(
+            f"blob {digest.hex()} is damaged: the {size:,} bytes of {self._path(digest)} are not "
+            "those that were stored",
+            hint=f"restore it from a copy, or delete it and {_ANEW}",
+        )
 
     def drop(self, digest: bytes) -> None:
         """Remove a blob, if it is there. Whoever has mapped it keeps it."""
@@ -233,10 +242,14 @@ class LocalBlobs:
         return f"{self._folder}/{name[:2]}/{name[2:]}"
 
     def _is_kept(self, path: str, size: int | None = None) -> bool:
-        """Whether a blob is there, not cut short by a power loss, and from now on fresh."""
+        """Whether a blob is there, and from now on fresh.
+
+        With a size: also whether it need not be stored again, as it was not cut short by a power
+        loss, and nobody has written to it.
+        """
         try:
             found = os.stat(path)  # noqa: PTH116 - a Path per call costs more
-            if size not in (None, found.st_size):
+            if size is not None and (found.st_size, found.st_mtime_ns) != (size, _SEALED):
                 return False
             if found.st_atime < time.time() - _FRESH_SECONDS:
                 with held(self._folder, fcntl.LOCK_SH):
@@ -313,13 +326,13 @@ def _map(descriptor: int, digest: bytes, private: bool) -> memoryview:
     return memoryview(mapping)
 
 
-def _digest(views: list[memoryview]) -> bytes:
-    """Return the digest of the concatenation of ``views``, which may be known already."""
+def _known_digest(views: list[memoryview]) -> bytes:
+    """Return the digest that the content had when it was read, if it is a whole mapped blob."""
     if len(views) == 1:
         source = views[0].obj
         if isinstance(source, _Mapping) and len(views[0]) == len(source):
             return source.digest
-    return blake3_of(views)
+    return b""
 
 
 def _state(status: os.stat_result) -> tuple[int, int, int]:

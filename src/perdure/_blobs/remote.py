@@ -133,8 +133,8 @@ class RemoteBlobs:
                     sink.write(piece)
                 if sink.digest != digest:
                     raise BlobCorruptError(
-                        f"blob {self.where(digest)} is damaged: its bytes are not those that were "
-                        "stored",
+                        f"blob {digest.hex()} is damaged: the bytes of {self.where(digest)} are "
+                        "not those that were stored",
                         hint="restore it from a copy or an earlier version, or delete it and make "
                         "its value again: perdure rerun RUN --no-recover",
                     )

@@ -84,9 +84,7 @@ def load_error(
     """
     error = _load(failure, blobs)
     if isinstance(error, errors.PerdureError):
-        error.run = error.run or run
-        error.action = error.action or action
-        error.task = error.task or task
+        error.locate(run=run, action=action, task=task)
     if failure.traceback:
         _root(error).__cause__ = RemoteTraceback(failure.traceback)
     return error

@@ -10,7 +10,7 @@ from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.client import link
 from perdure.client.twofold import Twofold, twofold
-from perdure.errors import RemoteError, RunAbortedError, RunInterruptedError
+from perdure.errors import PerdureError, RemoteError, RunAbortedError, RunInterruptedError
 
 if TYPE_CHECKING:
     from perdure._core.model import Failure
@@ -173,7 +173,11 @@ class Run:
             if not isinstance(error, Exception):
                 raise _harmless(row, error) from error
             raise error
-        return _serde.loads(row.outcome.value or b"", link.blobs())
+        try:
+            return _serde.loads(row.outcome.value or b"", link.blobs())
+        except PerdureError as error:  # of a blob that is damaged: whose it is, it cannot know
+            error.locate(run=row.name, action=root_id(row.name).hex(), task=row.spec.name)
+            raise
 
 
 def get_run(name: str) -> Run:
