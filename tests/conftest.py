@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from storage.server import bucket, faults, s3_server  # noqa: F401  # fixtures for all
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 # The gate tries the same examples every time: what it says depends on the code alone. To look for
 # new ones: HYPOTHESIS_PROFILE=explore.

@@ -64,7 +64,10 @@ def gate(arguments: list[str]) -> int:
             }
         # Two workers: the tests start processes of their own.
         tests: Command = [python, "-m", "pytest", "-q", "-n", "2", *arguments]
-        steps[f"tests on {version}"] = [tests]
+        # Compiled once: where Python is told to write no bytecode, each of the many processes
+        # that the tests start would compile all that it imports.
+        compiled: Command = [python, "-m", "compileall", "-q", "src"]
+        steps[f"tests on {version}"] = [compiled, tests]
         for name, commands in steps.items():
             say(name)
             if any([run(command) for command in commands]):  # noqa: C419  # run them all

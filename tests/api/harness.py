@@ -57,7 +57,7 @@ class Worker:
 
     def close(self) -> None:
         self.sock.close()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 class Pool:

@@ -18,7 +18,7 @@ def bench(*arguments: str) -> None:
         env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"

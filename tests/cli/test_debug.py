@@ -180,5 +180,5 @@ def test_it_works_in_a_terminal(cli, flow):
         os.write(parent, b"c\n")
         while b"returned: 109" not in said:
             said += os.read(parent, 4096)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     os.close(parent)

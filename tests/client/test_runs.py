@@ -173,7 +173,7 @@ def test_an_aborted_run_says_so_and_can_go_on_after_all(jobs, tmp_path):
     handle = with_runcontext(name="r").run(jobs.hold, str(path), str(gate))
     until_held(path)
     handle.abort()
-    assert handle.wait(20) == "aborted"
+    assert handle.wait(60) == "aborted"
     with pytest.raises(RunAbortedError, match="resume"):
         handle.result()
     gate.write_text("")

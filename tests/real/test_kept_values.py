@@ -151,11 +151,11 @@ def test_p3_the_value_that_another_process_makes_is_waited_for_unless_it_dies(
         start_new_session=True,
     )  # fmt: skip
     try:
-        until(lambda: marks(mark) == 1, 30)
+        until(lambda: marks(mark) == 1)
         mine = perdure.run(kept.gated, mark, gate, 7)
         if killed:
             other.send_signal(signal.SIGKILL)
-            until(lambda: marks(mark) == 2, 30)
+            until(lambda: marks(mark) == 2)
         gate.touch()
         assert mine.result(60) == 7
         assert other.communicate(timeout=60)[0].strip() == ("" if killed else "7")

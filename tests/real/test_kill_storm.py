@@ -43,7 +43,7 @@ class Storm:
         return self.process
 
     def finish(self) -> str:
-        code = self.process.wait(timeout=90)
+        code = self.process.wait(timeout=180)
         said = self.said.read_text()
         assert code == 0, said
         return said.strip().splitlines()[-1]

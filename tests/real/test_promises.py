@@ -41,7 +41,7 @@ def test_p8_aborting_a_run_frees_its_workers_even_from_code_that_never_yields(
     run.abort()
     with pytest.raises(errors.RunAbortedError):
         run.result(timeout=60)
-    until(lambda: not any(alive(pid) for pid in spinning), 5)
+    until(lambda: not any(alive(pid) for pid in spinning))
     assert perdure.run(basics.add, 1, 2).result(timeout=60) == 3
 
 
@@ -129,10 +129,12 @@ def test_p3_a_worker_killed_from_outside_costs_nothing(runtime: Runtime, mark: P
     assert perdure.run(basics.crash, "kill", mark).result(timeout=60) == "second attempt"
 
 
-def test_p12_two_cpu_bound_tasks_run_in_two_processes_at_once(runtime: Runtime) -> None:
+def test_p12_two_cpu_bound_tasks_run_in_two_processes_at_once(
+    runtime: Runtime, tmp_path: Path
+) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         pytest.fail("this test needs two cores")
-    assert len(set(perdure.run(basics.pids_of_burners).result(timeout=60))) == 2
+    assert len(set(perdure.run(basics.pids_of_burners, tmp_path).result(timeout=60))) == 2
 
 
 # --- calls ----------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ def test_every_action_that_reports_has_a_page(runtime: Runtime) -> None:
 
 def test_an_action_that_reports_nothing_has_none(runtime: Runtime) -> None:
     run = perdure.run(reports.quiet)
-    run.wait(30)
+    run.wait(60)
     assert run.report() is None
     told = cli("report", run.name)
     assert told.returncode == 3
@@ -113,6 +113,6 @@ def test_run_names_that_file_systems_mistake_have_folders_of_their_own(runtime: 
 
 def test_errors_tell_of_unknown_actions(runtime: Runtime) -> None:
     run = perdure.run(reports.child, 5)
-    run.wait(30)
+    run.wait(60)
     with pytest.raises(errors.ActionNotFoundError):
         run.report("99")

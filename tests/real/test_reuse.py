@@ -34,8 +34,8 @@ def test_one_of_many_runs_out_of_time_and_the_others_do_not(runtime: Runtime) ->
 
 
 def test_what_each_of_many_prints_is_its_own(runtime: Runtime) -> None:
-    run = perdure.run(pools.one_is_too_late, 6)
-    run.wait(20)
+    run = perdure.run(pools.one_is_cancelled, 6)
+    run.wait(60)
     printed = sorted(list(run.logs(each.id)) for each in run.actions(task="pools.stay"))
     assert printed == [
         [f"{i} is here", f"{i} is still here"] + [f"{i} leaves"] * (i != 3) for i in range(6)

@@ -19,7 +19,7 @@ KEYS = {
     "AWS_REGION": "us-east-1",
 }
 OWNER = {"Authorization": "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request"}
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def free_port() -> int:
@@ -37,16 +37,26 @@ def listens(port: int) -> bool:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[int]:
     """The port of a moto server."""
+    for _ in range(5):  # between being found and being used, a port may be taken by somebody else
+        process, port = start_server()
+        if process.poll() is None:
+            break
+    assert process.poll() is None, "moto's server does not start"
+    yield port
+    process.terminate()
+    process.wait()
+
+
+def start_server() -> tuple["subprocess.Popen[bytes]", int]:
+    """Start a server; return when it listens or has ended."""
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + SECONDS
-    while not listens(port) and time.monotonic() < end:
-        assert process.poll() is None
+    while process.poll() is None and not listens(port):
+        assert time.monotonic() < end, "moto's server does not answer"
         time.sleep(0.02)
-    yield port
-    process.terminate()
-    process.wait()
+    return process, port
 
 
 class Bucket(str):

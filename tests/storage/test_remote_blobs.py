@@ -184,7 +184,7 @@ def test_readers_of_one_blob_fetch_it_once(bucket: Bucket, faults: Faults, tmp_p
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
-    assert faults.reached.wait(10)
+    assert faults.reached.wait(60)
     faults.go_on.set()
     for thread in threads:
         thread.join()
@@ -274,7 +274,7 @@ def killed(code: str, folder: Path, bucket: Bucket, argument: object, faults: Fa
     """Run code until the proxy holds one of its requests, and kill it there."""
     process = subprocess.Popen([sys.executable, "-c", code, folder, bucket, str(argument)])
     try:
-        assert faults.reached.wait(20)
+        assert faults.reached.wait(60)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -219,7 +219,7 @@ def test_a_server_that_is_not_there_is_named(
     began = time.monotonic()
     with pytest.raises(StorageUnavailableError, match="cannot be written"):
         impatient(bucket).write("key", b"content")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50  # which the default patience is not
 
 
 def test_wrong_credentials_are_said_to_be_that(bucket: Bucket, faults: Faults) -> None:
@@ -280,7 +280,7 @@ os.wait()
 def test_a_forked_child_says_that_it_cannot_instead_of_waiting_for_ever(bucket: Bucket) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORK, bucket], capture_output=True, text=True,
-        timeout=20,
+        timeout=60,
     )  # fmt: skip
     assert done.stdout == "storage_unavailable True\n" * 2, done.stderr
 

@@ -48,7 +48,7 @@ def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
     desk.reader.start()
     yield desk
     desk.peer.close()
-    desk.reader.join(10)
+    desk.reader.join(60)
     desk.own.close()
     assert not desk.reader.is_alive()
 

@@ -289,7 +289,7 @@ def test_nothing_outlives_the_users_process(tmp_path, wait_for_end, then):
     try:
         pids = [int(pid) for pid in owner.stdout.readline().split()]
         assert len(pids) == 4
-        owner.wait(10)
+        owner.wait(60)
         for pid in pids:
             wait_for_end(pid)
     finally:
