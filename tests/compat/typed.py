@@ -238,7 +238,7 @@ WRONG: dict[str, Any] = {
     "named_tuple": (1, 2.0),
     "typed_dict": {"name": "a"},
     "dataclass": {"rate": 0.1},
-    "model": {"size": 3},
+    "model": {"size": "large"},
     "models": {"a": [Model(), None]},
     "array": [1, 2],
     "numpy_scalar": 1.5,

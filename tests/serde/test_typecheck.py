@@ -40,6 +40,22 @@ class Model(BaseModel):
     a: int
 
 
+@dataclasses.dataclass
+class Nested:
+    configs: list[Config]
+    model: "Model | None" = None
+    seen: int = dataclasses.field(default=0, init=False)
+
+
+@dataclasses.dataclass
+class Picky:
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError("negative")
+
+
 class Options(TypedDict):
     depth: int
     rate: NotRequired[float]
@@ -187,7 +203,14 @@ def test_a_union_prefers_a_member_that_fits_as_it_is(hint: Any, value: Any) -> N
         (type[ValueError], KeyError, "expected type[ValueError]"),
         (abc.Callable[[int], int], 5, "expected Callable, got int 5"),
         (pathlib.Path, "x", "got str 'x' (write Path(...))"),
-        (Model, {"a": 1}, "Model, got dict {'a': 1}"),
+        (Model, {"a": "x"}, "Model, got dict {'a': 'x'} (a: Input should be a valid integer"),
+        (Model, {}, "(a: Field required)"),
+        (Config, {"rte": 1.0}, "Config, got dict {'rte': 1.0} (it has no rte)"),
+        (Config, {}, "(missing rate)"),
+        (Config, {"rate": "x"}, "['rate']: expected float, got str 'x'"),
+        (Nested, {"configs": [{"rate": None}]}, "['configs'][0]['rate']: expected float"),
+        (Picky, {"size": -1}, "(negative)"),
+        (Config | Model, {"c": 1}, "Model, got dict {'c': 1}"),
         (Colour, 1, "Colour, got int 1"),
         (Options, {"depth": "a"}, "['depth']: expected int, got str 'a'"),
         (Options, {}, "missing depth"),
@@ -203,6 +226,18 @@ def test_what_does_not_fit_is_said_precisely(hint: Any, value: Any, message: str
     with pytest.raises(Mismatch) as caught:
         checker(hint)(value)
     assert message in str(caught.value)
+
+
+def test_dicts_become_the_classes_that_are_asked_for() -> None:
+    future = Deferred()
+    assert checker(Config)({"rate": 1}) == Config(1.0)
+    assert checker(Model)({"a": 1}) == Model(a=1)
+    assert checker(list[Config])([{"rate": 0.5}, Config(1.0)]) == [Config(0.5), Config(1.0)]
+    given = {"configs": [{"rate": 1}], "model": {"a": 2}}
+    assert checker(Nested)(given) == Nested([Config(1.0)], Model(a=2))
+    assert checker(Config)({"rate": future}).rate is future  # type: ignore[attr-defined]
+    assert checker(dict[str, int] | Config)({"rate": 1}) == {"rate": 1}
+    assert checker(Config | Model)({"a": 1}) == Model(a=1)
 
 
 def test_futures_pass_unchecked_everywhere() -> None:

@@ -1,6 +1,6 @@
 """User values to bytes and back: encoding, type checks, errors, previews."""
 
-from perdure._serde import containers, models, scalars  # noqa: F401 - they register
+from perdure._serde import containers, fields, models, scalars  # noqa: F401 - they register
 from perdure._serde.decode import loads
 from perdure._serde.encode import dumps
 from perdure._serde.errors import dump_error, load_error

@@ -297,7 +297,7 @@ def _typed_dict(cls: Any) -> Check:
         if unknown := value.keys() - cls.__annotations__.keys():
             raise Mismatch(name, value, f"unknown {', '.join(sorted(map(str, unknown)))}")
         new = {
-            key: _at(_compile(hints.get(key, Any)), item, f"[{key!r}]")
+            key: at(_compile(hints.get(key, Any)), item, f"[{key!r}]")
             for key, item in value.items()
         }
         return _same_or_new(value, new, value.values(), new.values())
@@ -359,7 +359,8 @@ _SCALARS: dict[type, Check] = {
 # --- containers -----------------------------------------------------------------------------------
 
 
-def _at(check: Check, value: object, step: str) -> object:
+def at(check: Callable[[object], object], value: object, step: str) -> object:
+    """Check a part of a value, and let a mismatch tell where it is."""
     try:
         return check(value)
     except Mismatch as problem:
@@ -379,7 +380,7 @@ def _items(value: Any, check: Check) -> Any:
         return value
     ordered = isinstance(value, list | tuple)
     new = [
-        _at(check, item, f"[{i}]" if ordered else f"{{{_short(item)}}}")
+        at(check, item, f"[{i}]" if ordered else f"{{{_short(item)}}}")
         for i, item in enumerate(value)
     ]
     kind = next(k for k in (list, tuple, set, frozenset) if isinstance(value, k))
@@ -418,7 +419,7 @@ def _mapping(origin: type) -> Callable[[object, tuple[Any, ...]], Check]:
 def _entries(value: dict[Any, Any], key: Check, item: Check) -> dict[Any, Any]:
     if {*map(type, value)} <= key.exact and {*map(type, value.values())} <= item.exact:
         return value
-    new = {_at(key, k, f"{{{_short(k)}}}"): _at(item, v, f"[{k!r}]") for k, v in value.items()}
+    new = {at(key, k, f"{{{_short(k)}}}"): at(item, v, f"[{k!r}]") for k, v in value.items()}
     if len(new) != len(value):  # coercion made two keys equal
         return value
     olds, news = [*value, *value.values()], [*new, *new.values()]
@@ -440,7 +441,7 @@ def _tuple(annotation: object, args: tuple[Any, ...]) -> Check:
         if len(value) != len(items):
             raise Mismatch(name, value, f"{len(value)} items, not {len(items)}")
         new = tuple(
-            _at(item, v, f"[{i}]") for i, (item, v) in enumerate(zip(items, value, strict=True))
+            at(item, v, f"[{i}]") for i, (item, v) in enumerate(zip(items, value, strict=True))
         )
         return _same_or_new(value, new, value, new)
 
