@@ -3,11 +3,15 @@
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pydantic import BaseModel
 
+from perdure._blobs.memory import MemoryBlobs
+from perdure._serde import checker, dumps, loads
 from perdure.cli.hints import reader
 from perdure.io import DataFrame, Dir, File
 from storage.server import Bucket
@@ -55,6 +59,18 @@ def test_a_table_is_found_by_its_path_or_url(bucket: Bucket) -> None:
         assert table.to_arrow().to_pydict() == {"a": [1, 2]}
     with pytest.raises(ValueError, match="neither a parquet"):
         reader(DataFrame).parse("data/a.csv")
+
+
+@pytest.mark.parametrize("cls", [pd.DataFrame, pl.DataFrame, pl.LazyFrame, pa.Table])
+def test_a_table_of_any_library_is_found_by_its_path(cls: type) -> None:
+    pq.write_table(pa.table({"a": [1, 2]}), "a.parquet")
+    found = reader(cls).parse("a.parquet")
+    assert isinstance(found, DataFrame)  # read where it is used
+    assert isinstance(loads(dumps(checker(cls)(found), MemoryBlobs()).data, MemoryBlobs()), cls)
+    (listed,) = reader(list[cls]).parse('["a.parquet"]')  # type: ignore[valid-type, misc]
+    assert isinstance(listed, cls)
+    with pytest.raises(ValueError, match=r"b\.parquet"):
+        reader(cls).parse("b.parquet")
 
 
 def test_they_are_read_inside_of_json() -> None:

@@ -36,6 +36,12 @@ class Reader(NamedTuple):
     parse: Parse
 
 
+_TABLES = frozenset((
+    "pandas.DataFrame", "polars.DataFrame", "polars.LazyFrame", "pyarrow.Table",
+))  # fmt: skip
+"""Classes that a table may be read as: asked for by name, so as not to import their libraries."""
+
+
 def reader(hint: object) -> Reader:
     """Return how values of the type ``hint`` are written on a command line."""
     if get_origin(hint) is Annotated:
@@ -92,25 +98,41 @@ def _union(members: tuple[object, ...]) -> Reader:
 
 def _by_path(hint: Any) -> Reader | None:
     """Return how what is stored is given: by a path or URL, copied into storage right away."""
-    io = sys.modules.get("perdure.io")  # whoever has such a hint has imported it
     cls: Any = get_origin(hint) or hint
-    if io is None or not inspect.isclass(cls):
+    if not inspect.isclass(cls):
         return None
-    if not issubclass(cls, io.File | io.Dir | io.DataFrame):
+    if f"{cls.__module__.partition('.')[0]}.{cls.__name__}" in _TABLES:
+        return _table()
+    io = sys.modules.get("perdure.io")  # whoever has such a hint has imported it
+    if io is None or not issubclass(cls, io.File | io.Dir | io.DataFrame):
         return None
-    is_table = issubclass(cls, io.DataFrame)
-    make: Callable[[str], Any] = getattr(cls, "from_existing")  # noqa: B009  # of all three
+    if issubclass(cls, io.DataFrame):
+        return _table()
+    make: Callable[[str], Any] = getattr(cls, "from_existing")  # noqa: B009  # of both
 
     def parse(text: str) -> object:
         try:
             made = make(text)
-            if not is_table:
-                _ = made.size  # it has to be there, and to be what it is said to be
+            _ = made.size  # it has to be there, and to be what it is said to be
         except PerdureError as problem:
             raise ValueError(problem.message) from None
         return made
 
-    return Reader("FOLDER" if issubclass(cls, io.Dir) else "TABLE" if is_table else "FILE", parse)
+    return Reader("FOLDER" if issubclass(cls, io.Dir) else "FILE", parse)
+
+
+def _table() -> Reader:
+    """Return how a table is given: as a file of it, whatever library will read it."""
+
+    def parse(text: str) -> object:
+        from perdure.io import DataFrame
+
+        try:
+            return DataFrame.from_existing(text)
+        except PerdureError as problem:
+            raise ValueError(problem.message) from None
+
+    return Reader("TABLE", parse)
 
 
 def _choice(choices: dict[str, object]) -> Reader:
@@ -208,7 +230,8 @@ def _refuse_unknown(given: object, made: object, path: str) -> None:
 def _build(cls: type, value: object) -> object:
     """Build what msgspec does not know from plain data: files, folders, pydantic models."""
     if isinstance(value, str) and (by_path := _by_path(cls)):
-        return by_path.parse(value)
+        made: Any = by_path.parse(value)
+        return made if isinstance(made, cls) else made.open(cls).all_sync()
     validate = getattr(cls, "model_validate", None)
     if validate is None:
         raise TypeError(f"{cls.__qualname__}: pass it from Python, with perdure.run")
