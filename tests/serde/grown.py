@@ -2,7 +2,9 @@
 
 A recipe says what a value is. Building it needs a second source of chance, which decides what must
 not matter: the order in which dicts and sets are filled, the memory layout of arrays, how tables
-are cut into chunks. Started as a script, it prints the digests of the values of some seeds.
+are cut into chunks, how files are made and what they are called. Files are kept in PERDURE_HOME.
+Started as a script, it prints the digests of the values of some seeds; with ``tensors``, torch's
+tensors are among what they are made of.
 """
 
 import collections
@@ -13,6 +15,7 @@ import json
 import pathlib
 import random
 import sys
+import tempfile
 import types
 import uuid
 import zoneinfo
@@ -30,7 +33,7 @@ from pydantic import BaseModel
 
 from perdure._blobs.memory import MemoryBlobs
 from perdure._serde import dumps
-from perdure.io import ARROW, PARQUET, DataFrame
+from perdure.io import ARROW, PARQUET, DataFrame, Dir, File
 
 SEEDS = 300
 DEPTH = 3
@@ -334,6 +337,66 @@ def by_reference(number: int, parts: list[Value], order: Order) -> DataFrame:
     return DataFrame(made, format=(ARROW, PARQUET)[order.randrange(2)])
 
 
+# --- files and folders ----------------------------------------------------------------------------
+
+CONTENTS = [b"", b"content", b"content" * 20_000, bytes(range(256)), bytes(65_536), bytes(65_537)]
+
+
+def file(number: int, parts: list[Value], order: Order) -> File:
+    """Return a file: of any name, copied from a local one, or written in pieces."""
+    content = CONTENTS[number % len(CONTENTS)]
+    given = {"hash_method": f"key {number % 3}"} if number % 7 == 0 else {}
+    name = f"file {order.randrange(1000)}"
+    if order.randrange(2):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, name)
+            path.write_bytes(content)
+            return File.from_local_sync(path, **given)
+    made: File = File.new(name, **given)
+    cut = order.randrange(len(content) + 1)
+    with made.open_sync("wb") as out:
+        out.write(content[:cut])
+        out.write(content[cut:])
+    return made
+
+
+def folder(number: int, parts: list[Value], order: Order) -> Dir:
+    """Return a folder, whose files were written in any order."""
+    names = ["a", "b.csv", "sub/a", "sub/ä", "sub/sub/c", "sub-1"]
+    chosen = [name for i, name in enumerate(names) if number >> i & 1]
+    with tempfile.TemporaryDirectory() as place:
+        top = pathlib.Path(place, f"folder {order.randrange(1000)}")
+        top.mkdir()
+        for name in shuffled(chosen, order):
+            path = top / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(CONTENTS[(number + names.index(name)) % len(CONTENTS)])
+        return Dir.from_local_sync(top)
+
+
+# --- tensors --------------------------------------------------------------------------------------
+
+TENSORS = ["float32", "float64", "bfloat16", "float16", "int8", "int64", "bool", "complex64"]
+
+
+def tensor(number: int, parts: list[Value], order: Order) -> Any:
+    """Return a tensor: as it is, with gaps, or with its dimensions in another order."""
+    import torch  # not every Python here has it
+
+    dtype, shape = TENSORS[number % len(TENSORS)], SHAPES[number // 8 % len(SHAPES)]
+    plain = torch.arange(int(np.prod(shape))) * (number % 11 + 1) % 97
+    content = plain.to(getattr(torch, dtype)).reshape(shape)
+    layout = order.randrange(3)
+    if layout == 1 and shape:
+        return content.repeat_interleave(2, dim=0)[::2]
+    if layout == 2 and shape:
+        dimensions = list(range(len(shape)))[::-1]
+        return content.permute(dimensions).contiguous().permute(dimensions)
+    return content
+
+
+# --- all of them ----------------------------------------------------------------------------------
+
 SCALARS: dict[str, Maker] = {
     "single": lambda n, parts, order: SINGLES[n % len(SINGLES)],
     "hashable": lambda n, parts, order: SINGLES[HASHABLE[n % len(HASHABLE)]],
@@ -349,6 +412,8 @@ ARRAYS: dict[str, Maker] = {
     "pandas series": series,
     "polars frame": polars_frame,
     "table by reference": by_reference,
+    "file": file,
+    "folder": folder,
 }
 
 
@@ -362,4 +427,6 @@ def digests(order: Order) -> list[str]:
 
 
 if __name__ == "__main__":
+    if "tensors" in sys.argv:
+        ARRAYS["tensor"] = tensor
     json.dump(digests(random.Random(sys.argv[1])), sys.stdout)
