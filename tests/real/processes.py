@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 
@@ -19,6 +20,18 @@ def descendants(pid: int) -> list[psutil.Process]:
 def workers(pid: int) -> list[psutil.Process]:
     """Return the worker processes of the driver ``pid``: children of its forkserver."""
     return [w for child in descendants(pid) if is_forkserver(child) for w in children(child)]
+
+
+def of_home(home: Path) -> list[psutil.Process]:
+    """Return all processes of this home, also those whose driver is gone."""
+    return [each for each in psutil.process_iter() if _home(each) == str(home)]
+
+
+def _home(process: psutil.Process) -> str:
+    try:
+        return process.environ().get("PERDURE_HOME", "")
+    except psutil.Error:
+        return ""
 
 
 def is_forkserver(process: psutil.Process) -> bool:
