@@ -4,6 +4,7 @@ from pathlib import Path
 
 import perdure
 from perdure._embedded import Runtime
+from real.processes import until
 from real.programs import pools
 
 
@@ -36,6 +37,9 @@ def test_one_of_many_runs_out_of_time_and_the_others_do_not(runtime: Runtime) ->
 def test_what_each_of_many_prints_is_its_own(runtime: Runtime) -> None:
     run = perdure.run(pools.one_is_cancelled, 6)
     run.wait(60)
+    # What was cancelled below a run is written when it has stopped, which may be a little later.
+    ends = ["aborted", *["succeeded"] * 5]
+    until(lambda: sorted(each.phase for each in run.actions(task="pools.stay")) == ends)
     printed = sorted(list(run.logs(each.id)) for each in run.actions(task="pools.stay"))
     assert printed == [
         [f"{i} is here", f"{i} is still here"] + [f"{i} leaves"] * (i != 3) for i in range(6)
