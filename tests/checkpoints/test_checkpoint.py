@@ -144,6 +144,16 @@ def test_a_path_without_anything_says_how_to_save_text(checkpoint: Checkpoint) -
         checkpoint.save("epoch 3")
 
 
+def test_a_folder_that_checkpoints_are_kept_in_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    for folder in (tmp_path, tmp_path / "action", f"{tmp_path}/./"):
+        with pytest.raises(errors.ConfigurationError, match="are kept inside it"):
+            checkpoint.save(folder)
+        (tmp_path / "action").mkdir(exist_ok=True)
+    assert checkpoint.load() is None
+
+
 def test_what_is_neither_bytes_nor_path_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(errors.TypeCheckError, match="not dict") as caught:
         checkpoint.save({"epoch": 3})

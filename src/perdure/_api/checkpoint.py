@@ -27,7 +27,7 @@ from perdure import _files
 from perdure._api.future import on_loop
 from perdure._blobs.hashing import blake3_of_tree
 from perdure._serde.registry import ENCODERS, encodes
-from perdure.errors import BlobCorruptError, StorageError, TypeCheckError
+from perdure.errors import BlobCorruptError, ConfigurationError, StorageError, TypeCheckError
 
 T = TypeVar("T")
 
@@ -96,6 +96,7 @@ class Checkpoint:
         Raises:
             FileNotFoundError: There is nothing at that path.
             TypeCheckError: It is neither bytes nor a path.
+            ConfigurationError: It is a folder in which checkpoints are kept.
             StorageError: It cannot be written.
         """
         return _in_colour(lambda: self.save_sync(data))
@@ -129,6 +130,12 @@ class Checkpoint:
             raise FileNotFoundError(
                 f"there is nothing at {str(data)!r} to save; a str is a path: to save text, write "
                 "save(text.encode())"
+            )
+        if self._folder.resolve().is_relative_to(source.resolve()):  # it would copy its own copy
+            raise ConfigurationError(
+                f"the folder {source.resolve()} cannot be saved: checkpoints are kept inside it, "
+                f"in {self._folder}",
+                hint="save a folder of its own, or set PERDURE_HOME to a folder elsewhere",
             )
         self._keep(lambda version: self._copy(source, version))
 
