@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from perdure import _files
 from perdure._api.future import on_loop
 from perdure._blobs.hashing import blake3_of_tree
+from perdure._secrets import masking
 from perdure._serde.registry import ENCODERS, encodes
 from perdure.errors import BlobCorruptError, StorageError, TypeCheckError
 
@@ -117,6 +118,8 @@ class Checkpoint:
         """Do what :meth:`save` does, and block, even on an event loop."""
         if isinstance(data, bytes | bytearray | memoryview):
             content = data
+            if (mask := masking.installed()) is not None:
+                mask.refuse("a checkpoint", bytes(content))
             self._keep(lambda version: _write(version / "bytes", content))
             return
         if not isinstance(data, str | os.PathLike):

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure import _serde
 from perdure._api.options import refuse
@@ -85,6 +85,15 @@ class Context:
         from perdure._api.report import report_of
 
         return report_of(self._scope)
+
+    @property
+    def state(self) -> Any:
+        """What the function decorated with ``@env.on_start`` returned in this process.
+
+        Raises:
+            ConfigurationError: The environment has none.
+        """
+        return self._scope.state
 
     @property
     def custom_context(self) -> Mapping[str, str]:
