@@ -128,6 +128,8 @@ def test_p10_an_exception_keeps_its_class_and_loses_the_secret(
         (vault.passes_it_on, "an argument of plain.takes"),
         (vault.traces_it, "the value of .*step"),
         (vault.saves_it, "a checkpoint"),
+        (vault.publishes_it, "the value published as 'loot'"),
+        (vault.whispers_it, "the custom context"),
     ],
 )
 def test_p10_what_is_recorded_must_not_hold_a_secret(

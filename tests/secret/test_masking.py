@@ -38,6 +38,10 @@ def test_a_value_is_masked_however_it_is_written(written: str) -> None:
     assert written not in masked
 
 
+def test_text_that_is_no_unicode_survives() -> None:
+    assert mask.text(f"\udcff \ud800 {TOKEN.decode()} é").endswith(" *** é")
+
+
 def test_lines_of_a_value_are_masked_one_by_one() -> None:
     assert mask.text("> first line\n> second line") == "> ***\n> ***"
 

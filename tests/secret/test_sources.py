@@ -29,6 +29,14 @@ class Keyring(ModuleType):
             raise self.errors.KeyringError("locked")
         return self.kept.get((service, name))
 
+    def set_password(self, service: str, name: str, value: str) -> None:
+        if self.locked:
+            raise self.errors.KeyringError("locked")
+        self.kept[service, name] = value
+
+    def delete_password(self, service: str, name: str) -> None:
+        del self.kept[service, name]
+
 
 @pytest.fixture(autouse=True)
 def keyring(monkeypatch: pytest.MonkeyPatch) -> Keyring:
@@ -89,6 +97,11 @@ def test_the_variable_of_a_file_holds_a_path_and_is_no_source(
         value(home, project, SecretRef("api-key", "CERTIFICATE", is_file=True))
 
 
+def test_what_every_process_has_is_no_secret(home: Path, project: Bundle) -> None:
+    with pytest.raises(SecretNotFoundError):
+        value(home, project, SecretRef("home", "HOME_KEY"))
+
+
 def test_an_empty_value_counts_as_none(
     home: Path, project: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +120,16 @@ def test_a_missing_secret_is_told_with_all_places_that_were_asked(
                  "secrets.env (there is none)", "keyring"):  # fmt: skip
         assert part in told.value.message
     assert told.value.hint == "perdure secret set api-key"
+
+
+def test_the_keyring_keeps_what_it_is_given(home: Path, project: Bundle, keyring: Keyring) -> None:
+    store.keep_in_keyring("api-key", "kept")
+    assert value(home, project) == "kept"
+    store.keep_in_keyring("api-key", None)
+    assert keyring.kept == {}
+    keyring.locked = True
+    with pytest.raises(ConfigurationError, match="cannot be used: locked"):
+        store.keep_in_keyring("api-key", "kept")
 
 
 def test_without_the_library_the_keyring_is_not_asked(

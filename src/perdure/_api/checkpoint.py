@@ -118,8 +118,7 @@ class Checkpoint:
         """Do what :meth:`save` does, and block, even on an event loop."""
         if isinstance(data, bytes | bytearray | memoryview):
             content = data
-            if (mask := masking.installed()) is not None:
-                mask.refuse("a checkpoint", bytes(content))
+            masking.refuse("a checkpoint", content)
             self._keep(lambda version: _write(version / "bytes", content))
             return
         if not isinstance(data, str | os.PathLike):

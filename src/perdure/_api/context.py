@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from perdure import _serde
 from perdure._api.options import refuse
 from perdure._api.scope import Scope, current
+from perdure._secrets import masking
 from perdure.config import checkpoint_path
 from perdure.errors import ConfigurationError
 
@@ -155,7 +156,11 @@ def custom_context(**values: str) -> Iterator[None]:
 def changed_context(scope: Scope) -> bytes:
     """Return the encoded custom context for calls made here; b"" if it is the caller's own."""
     changes = _changes(scope)
-    return _serde.dumps(changes, scope.blobs).data if changes else b""
+    if not changes:
+        return b""
+    data = _serde.dumps(changes, scope.blobs).data
+    masking.refuse("the custom context", data)
+    return data
 
 
 def _changes(scope: Scope) -> Mapping[str, str] | None:

@@ -51,6 +51,7 @@ class Step:
 
     def request(self, request: Request) -> Future[Any]:
         """Have the controller do it; the future is done once the outcome is committed."""
+        masking.refuse(f"what {self._name} is given", self._inputs.data)
         return self._scope.errand(
             self._action, self._name, self._inputs, request, blocking=self._blocking
         )

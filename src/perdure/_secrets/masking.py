@@ -22,7 +22,9 @@ UNMISTAKABLE = 8
 """Shorter values are masked, but not taken for the secret when they are part of a task's value."""
 
 _STARS = b"***"
-_ANY = ("utf-8", "surrogateescape")
+
+
+Buffer = bytes | bytearray | memoryview
 
 
 class Mask:
@@ -45,7 +47,7 @@ class Mask:
 
     def text(self, text: str) -> str:
         """Return the text with ``***`` for each value."""
-        return self.apply(text.encode(*_ANY)).decode(*_ANY)
+        return self.apply(text.encode(errors="surrogatepass")).decode(errors="replace")
 
     def in_place(self, data: bytes) -> bytes:
         """Return encoded data with as many asterisks for each value, so that it can be decoded."""
@@ -60,7 +62,7 @@ class Mask:
             payload=self.in_place(failure.payload),
         )
 
-    def refuse(self, what: str, data: bytes) -> None:
+    def refuse(self, what: str, data: Buffer) -> None:
         """Refuse to record encoded data that holds one.
 
         Raises:
@@ -68,9 +70,9 @@ class Mask:
         """
         for found in self._pattern.finditer(data):
             if len(found[0]) >= UNMISTAKABLE:
+                variable = self._forms[bytes(found[0])]
                 raise SerializationError(
-                    f"{what} holds the secret in {self._forms[found[0]]}: values are recorded, "
-                    "secrets are not",
+                    f"{what} holds the secret in {variable}: values are recorded, secrets are not",
                     hint="read it where it is needed: os.environ there, with secrets=... at that "
                     "task",
                 )
@@ -126,7 +128,7 @@ def installed() -> Mask | None:
     return _mask
 
 
-def refuse(what: str, data: bytes) -> None:
+def refuse(what: str, data: Buffer) -> None:
     """Refuse to record encoded data that holds a secret of this process.
 
     Raises:

@@ -56,6 +56,25 @@ def store(home: Path, secrets: dict[str, str]) -> None:
     new.replace(path)
 
 
+def keep_in_keyring(name: str, value: str | None) -> None:
+    """Keep a secret in the keyring of the operating system; None: keep it no longer.
+
+    Raises:
+        ConfigurationError: It cannot be used.
+    """
+    library = keyring()
+    try:
+        if value is None:
+            library.delete_password(SERVICE, name)
+        else:
+            library.set_password(SERVICE, name, value)
+    except library.errors.KeyringError as error:
+        raise ConfigurationError(
+            f"the keyring of the operating system cannot be used: {error}",
+            hint="without --keyring it is kept in the home",
+        ) from error
+
+
 def keyring() -> Any:
     """Return the library that speaks to the keyring of the operating system.
 

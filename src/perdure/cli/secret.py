@@ -47,7 +47,7 @@ def set_(name: str, keyring: bool) -> None:
     if not value:
         raise click.UsageError("there is no value: an empty one counts as none")
     if keyring:
-        store.keyring().set_password(store.SERVICE, name, value)
+        store.keep_in_keyring(name, value)
         click.echo(f"{name} is kept in the keyring")
         return
     home = link.config().checked().home
@@ -82,7 +82,7 @@ def rm(name: str, keyring: bool) -> None:
     from perdure.client import link
 
     if keyring:
-        store.keyring().delete_password(store.SERVICE, name)
+        store.keep_in_keyring(name, None)
         return
     home = link.config().checked().home
     kept = store.stored(home)

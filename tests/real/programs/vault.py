@@ -121,6 +121,17 @@ def saves_it() -> None:
 
 
 @env.task
+def publishes_it() -> None:
+    perdure.artifacts.publish(token(), name="loot")
+
+
+@env.task
+def whispers_it() -> int:
+    with perdure.custom_context(token=token()):
+        return takes("x")
+
+
+@env.task
 def reports_it() -> None:
     report.log(f"<p>the token is {token()}</p>")
 
