@@ -28,7 +28,8 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Resources Cache ReusePolicy RetryStrategy Backoff Timeout trace group
+        TaskEnvironment Task Resources Cache ReusePolicy Secret RetryStrategy Backoff Timeout trace
+        group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": """
@@ -47,14 +48,15 @@ GIVEN = {"Artifact", "Checkpoint", "Context", "Future", "Query", "Run", "Task"}
 """Classes that users get objects of, and do not make any themselves."""
 
 INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "check_ignored", "demand", "of"} | {
-    "is_enabled", "overwrites", "policy", "reuse", "seconds", "settle", "spec", "with_settings"
+    "is_enabled", "overwrites", "policy", "reuse", "seconds", "settle", "spec", "with_settings",
+    "forget_spec", "startup", "ref",
 }  # fmt: skip
 """Methods that other parts of the package call."""
 
 HEADED = r"(?m)^(Args|Attributes|Example|Raises|Returns|Yields):+\n((?:(?: .*)?(?:\n|\Z))+)"
 """A section of a docstring: its heading, and what is indented below it."""
 
-ELSEWHERE = {"errors"}  # has a page of its own: docs/errors.md
+ELSEWHERE = {"errors", "SecretRequest"}  # docs/errors.md; a type, which says what it is
 
 
 def pages() -> dict[Path, str]:

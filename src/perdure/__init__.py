@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from perdure._api.options import RetryStrategy as RetryStrategy
     from perdure._api.options import ReusePolicy as ReusePolicy
     from perdure._api.options import Timeout as Timeout
+    from perdure._api.secrets import Secret as Secret
+    from perdure._api.secrets import SecretRequest as SecretRequest
     from perdure._api.task import Task as Task
     from perdure._api.trace import trace as trace
     from perdure._api.waiting import as_completed as as_completed
@@ -68,6 +70,7 @@ _HOMES = {
     "perdure._api.logger": ("logger",),
     "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "ReusePolicy", "Timeout"),
     "perdure._api.mapping": ("map",),
+    "perdure._api.secrets": ("Secret", "SecretRequest"),
     "perdure._api.task": ("Task",),
     "perdure._api.trace": ("trace",),
     "perdure._api.waiting": ("as_completed", "gather", "wait"),

@@ -14,7 +14,6 @@ from typing import Any, NoReturn
 from perdure.errors import NotSupportedError
 
 _HERE = "leave it out: tasks run in this interpreter, with what is installed here"
-_ENVIRONMENT = "tasks see the environment variables of this process; more with env_vars={...}"
 _STARTED = "start runs when they are due: python script.py, or perdure run script.py"
 _SERVER = "runs are on this machine: perdure.run(task, ...)"
 _GPU = "give the number of devices: perdure.Resources(gpu=1)"
@@ -43,8 +42,6 @@ _NAMES = {
     "Neuron": _GPU,
     "OnArtifact": _STARTED,
     "PodTemplate": _HERE,
-    "Secret": _ENVIRONMENT,
-    "SecretRequest": _ENVIRONMENT,
     "TPU": _GPU,
     "Trigger": _STARTED,
     "TriggerTime": _STARTED,

@@ -6,6 +6,7 @@
     ├── ConfigurationError         an option or argument makes no sense     (ValueError)
     ├── NotSupportedError          an option this version or engine lacks   (NotImplementedError)
     ├── TypeCheckError             a value does not fit its type hint       (TypeError)
+    ├── SecretNotFoundError        a secret is in none of its sources       (LookupError)
     ├── SerializationError         a value cannot be turned into bytes      (TypeError)
     ├── SyncTaskCallInAsyncContextError   a blocking call on an event loop  (RuntimeError)
     ├── TaskLoadError              a worker cannot import the task          (ImportError)
@@ -125,6 +126,13 @@ class TypeCheckError(PerdureError, TypeError):
     """A value does not fit the type hint of a parameter or result."""
 
     code = "type_check"
+
+
+class SecretNotFoundError(PerdureError, LookupError):
+    """A secret that a task needs is in none of the places that were asked."""
+
+    code = "secret_not_found"
+    advice = "perdure secret set NAME keeps it in PERDURE_HOME; or set an environment variable"
 
 
 class SerializationError(PerdureError, TypeError):

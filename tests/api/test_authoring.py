@@ -136,8 +136,7 @@ def test_quantities():
         lambda: perdure.Resources(disk="1Gi"),
         lambda: perdure.Resources(gpu="A100:1"),
         lambda: perdure.TaskEnvironment("e", image="python:3.12"),
-        lambda: perdure.TaskEnvironment("e", secrets=["s"]),
-        lambda: perdure.ReusePolicy(scope="run"),
+        lambda: perdure.Secret("key", mount="/etc/flyte/secrets"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
         lambda: w.double.override(links=[1]),
@@ -175,6 +174,24 @@ def test_an_option_that_is_not_built_is_refused_by_name(make):
         lambda: perdure.ReusePolicy(idle_ttl=-1),
         lambda: perdure.ReusePolicy(idle_ttl=None),
         lambda: perdure.ReusePolicy(scaledown_ttl="soon"),
+        lambda: perdure.ReusePolicy(scope="team"),
+        lambda: perdure.ReusePolicy(max_attempts=0),
+        lambda: perdure.ReusePolicy(max_attempts=1.5),
+        lambda: perdure.ReusePolicy(max_memory="much"),
+        lambda: perdure.ReusePolicy(max_memory=0),
+        lambda: perdure.TaskEnvironment("e", secrets=5),
+        lambda: perdure.TaskEnvironment("e", secrets=[None]),
+        lambda: perdure.Secret(""),
+        lambda: perdure.Secret("a b"),
+        lambda: perdure.Secret("1st"),
+        lambda: perdure.Secret("a", as_env_var="MY-KEY"),
+        lambda: perdure.Secret("a", as_env_var="A", env_var="B"),
+        lambda: perdure.Secret("a", as_env_var="A", file="A"),
+        lambda: w.double.override(secrets=["a", perdure.Secret("b", as_env_var="A")]),
+        lambda: w.double.override(secrets="a", env_vars={"A": "1"}),
+        lambda: env.on_start(5),
+        lambda: env.on_start(w.double),
+        lambda: env.on_start(lambda model: model),
     ],
 )
 def test_an_option_that_makes_no_sense_is_told(make):
@@ -343,3 +360,47 @@ def test_def_tasks_do_not_run_beside_each_other_in_one_worker():
     with pytest.raises(errors.ConfigurationError, match=r"double is a def"):
         w.double.override(reusable=policy)
     perdure.TaskEnvironment("pool", reusable=policy).task(reusable="off")(lambda: None)
+
+
+def test_an_environment_has_one_start_up_hook_which_may_be_defined_anew():
+    env = perdure.TaskEnvironment("e")
+
+    def load():
+        return 1
+
+    env.on_start(load)
+    env.on_start(load)
+    with pytest.raises(errors.ConfigurationError, match="there are two"):
+        env.on_start(lambda: 2)
+    assert env.clone_with("f").hook is load
+
+
+def test_tasks_of_an_environment_that_is_started_up_have_workers_of_their_own():
+    env = perdure.TaskEnvironment("e")
+
+    @env.task
+    def f() -> None: ...
+
+    assert f.spec().reuse.environment == ""
+    env.on_start(lambda: None)
+    assert f.spec().reuse.environment == "e"
+    assert f.override(reusable="off").spec().reuse.startup == f.spec().reuse.startup
+
+
+def test_secrets_as_flyte_writes_them():
+    secret = perdure.Secret("my-openai-api-key")
+    assert secret.as_env_var == secret.env_var == "MY_OPENAI_API_KEY"
+    assert perdure.Secret(key="k-1", group="g").as_env_var == "G_K_1"
+    assert perdure.Secret("a", as_env_var="X") == perdure.Secret("a", env_var="X")
+    assert perdure.Secret("a", file="PATH_OF_A").ref().is_file
+    env = perdure.TaskEnvironment("e", secrets=["b", perdure.Secret("a")])
+
+    @env.task(secrets="c")
+    def f() -> None: ...
+
+    def names(task):
+        return [each.name for each in task.spec().reuse.secrets]
+
+    assert names(f) == ["c"]
+    assert names(f.override(secrets=None)) == []
+    assert names(env.task(short_name="g")(lambda: None)) == ["a", "b"]

@@ -111,14 +111,22 @@ def helper(x: int) -> int:
     return x + {constant}
 
 
+def scale() -> int:
+    return {scale}
+
+
+{hook}
+
+
 @env.task
 def task({parameters}) -> {result}:
     return helper(x)
 """
+HOOK = "@env.on_start\ndef load():\n    return scale()"
 
 PLAIN = {
     "env": "e", "cache": "perdure.Cache()", "constant": 1, "parameters": "x: int, y: int = 0",
-    "result": "int",
+    "result": "int", "hook": "", "scale": 1,
 }  # fmt: skip
 
 
@@ -156,6 +164,7 @@ def test_the_version_is_the_same_when_nothing_has_changed(version) -> None:
         {"parameters": "x: int, y: int = 1"},
         {"parameters": "x: int, z: int = 0"},
         {"result": "float"},
+        {"hook": HOOK},
     ],
 )
 def test_the_version_changes_with(version, change) -> None:
@@ -180,3 +189,8 @@ def test_a_version_of_ones_own_stands_for_the_code_but_not_for_the_interface(ver
     assert version(**own) == version(**own, constant=2)
     assert version(**own) != version(**own, result="float")
     assert version(**own) != version(cache="perdure.Cache(version='2')")
+
+
+def test_the_version_changes_with_the_code_that_the_start_up_hook_reaches(version) -> None:
+    assert version(hook=HOOK, scale=2) != version(hook=HOOK)
+    assert version(scale=2) == version()

@@ -48,6 +48,21 @@ def main(ok: bool = True) -> int:
     return total
 
 
+warm = perdure.TaskEnvironment("warm", secrets="flow-token")
+
+
+@warm.on_start
+def load() -> list[int]:
+    return [1, 2, 3]
+
+
+@warm.task
+def stateful(x: int) -> int:
+    import os
+
+    return perdure.ctx().state[x] + len(os.environ["FLOW_TOKEN"])
+
+
 @env.task
 async def gathered(n: int = 2) -> list[int]:
     values = await asyncio.gather(*(double.aio(x) for x in range(n)))
@@ -182,3 +197,12 @@ def test_it_works_in_a_terminal(cli, flow):
             said += os.read(parent, 4096)
         assert process.wait(60) == 0
     os.close(parent)
+
+
+def test_secrets_and_what_is_started_up_are_there(cli, flow, monkeypatch):
+    monkeypatch.setenv("FLOW_TOKEN", "sesame")
+    cli("run", "flow.py", "stateful", "--x", "1", "--name", "r")
+    monkeypatch.delenv("FLOW_TOKEN")
+    assert "no secret 'flow-token'" in debug("r", 1, [], code=3)
+    (flow.parent / ".env").write_text("FLOW_TOKEN=open sesame")
+    assert "returned: 13" in debug("r", 1, ["c"])

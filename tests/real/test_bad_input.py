@@ -258,7 +258,6 @@ def test_a_parent_may_do_something_about_a_shortage(runtime: Runtime) -> None:
     "option",
     [
         {"image": "python:3.12"},
-        {"secrets": ["token"]},
         {"queue": "night"},
         {"plugin_config": {"a": 1}},
     ],

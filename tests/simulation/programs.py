@@ -34,8 +34,22 @@ SLACK = 12
 GENEROUS = 1000
 SHARED = Reuse()
 POOLS = {
-    False: [SHARED, Reuse("p", 1, 0, 1), Reuse("p", 1, 2, 3)],
-    True: [SHARED, Reuse("p", 3), Reuse("p", 5, 0, 1), Reuse("q", 2, 2, 2), Reuse("p", 1, 1, 1)],
+    False: [
+        SHARED,
+        Reuse("p", 1, 0, 1),
+        Reuse("p", 1, 2, 3),
+        Reuse("p", max_attempts=1),
+        Reuse("p", 1, 0, 1, max_attempts=2, per_run=True),
+    ],
+    True: [
+        SHARED,
+        Reuse("p", 3),
+        Reuse("p", 5, 0, 1),
+        Reuse("q", 2, 2, 2),
+        Reuse("p", 1, 1, 1),
+        Reuse("p", 3, 0, 1, max_attempts=2),
+        Reuse("p", max_attempts=1),
+    ],
 }
 """Whose workers nodes run in, sync and async ones."""
 

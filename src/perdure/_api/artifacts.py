@@ -16,6 +16,7 @@ from perdure._api.scope import Scope
 from perdure._api.steps import Step, settled, settled_aio
 from perdure._core.artifacts import LATEST, ArtifactRow, Publication, Request, Wanted
 from perdure._ports import Blobs
+from perdure._secrets import masking
 from perdure.errors import ConfigurationError, SerializationError
 
 _NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)*")
@@ -50,7 +51,9 @@ def publication(
     about = _checked_metadata(metadata)
     labels = checked_tags(tags)
     parts = checked_partitions(partitions)
-    encoded = _serde.store(_serde.dumps(value, blobs), blobs)
+    encoded = _serde.dumps(value, blobs)
+    masking.refuse(f"the value published as {name!r}", encoded.data)
+    encoded = _serde.store(encoded, blobs)
     if encoded.needs:
         raise SerializationError(
             f"the value published as {name!r} holds a future",

@@ -237,16 +237,21 @@ def _facts(task: "Task[..., Any]", cache: Cache) -> tuple[Facts, bytes]:
     from perdure._version.environment import environment
 
     code, surroundings = code_version(task.function), environment()
+    parts, digests = code.parts, [code.digest, surroundings.digest]
+    if task.env.hook is not None:  # what it makes decides what tasks return
+        startup = code_version(task.env.hook)
+        parts = tuple(dict.fromkeys((*parts, *startup.parts)))
+        digests.append(startup.digest)
     facts = Facts(
         task.name,
         parameters,
         cache.salt,
-        code=tuple(CodeFact(part.name, part.digest, part.source) for part in code.parts),
+        code=tuple(CodeFact(part.name, part.digest, part.source) for part in parts),
         environment=surroundings.digest,
         python=surroundings.python,
         packages=surroundings.packages,
     )
-    return facts, _digest(*common, code.digest, surroundings.digest)
+    return facts, _digest(*common, *digests)
 
 
 def _interface(signature: inspect.Signature) -> tuple[tuple[Parameter, ...], list[bytes]]:

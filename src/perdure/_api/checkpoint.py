@@ -26,6 +26,7 @@ from typing import Any, TypeVar
 from perdure import _files
 from perdure._api.future import on_loop
 from perdure._blobs.hashing import blake3_of_tree
+from perdure._secrets import masking
 from perdure._serde.registry import ENCODERS, encodes
 from perdure.errors import BlobCorruptError, ConfigurationError, StorageError, TypeCheckError
 
@@ -118,6 +119,7 @@ class Checkpoint:
         """Do what :meth:`save` does, and block, even on an event loop."""
         if isinstance(data, bytes | bytearray | memoryview):
             content = data
+            masking.refuse("a checkpoint", content)
             self._keep(lambda version: _write(version / "bytes", content))
             return
         if not isinstance(data, str | os.PathLike):

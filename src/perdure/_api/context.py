@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure import _serde
 from perdure._api.options import refuse
 from perdure._api.scope import Scope, current
+from perdure._secrets import masking
 from perdure.config import checkpoint_path
 from perdure.errors import ConfigurationError
 
@@ -87,6 +88,15 @@ class Context:
         return report_of(self._scope)
 
     @property
+    def state(self) -> Any:
+        """What the function decorated with ``@env.on_start`` returned in this process.
+
+        Raises:
+            ConfigurationError: The environment has none.
+        """
+        return self._scope.state
+
+    @property
     def custom_context(self) -> Mapping[str, str]:
         """What the run was given as ``custom_context``, changed by :func:`custom_context`."""
         return get_custom_context()
@@ -146,7 +156,11 @@ def custom_context(**values: str) -> Iterator[None]:
 def changed_context(scope: Scope) -> bytes:
     """Return the encoded custom context for calls made here; b"" if it is the caller's own."""
     changes = _changes(scope)
-    return _serde.dumps(changes, scope.blobs).data if changes else b""
+    if not changes:
+        return b""
+    data = _serde.dumps(changes, scope.blobs).data
+    masking.refuse("the custom context", data)
+    return data
 
 
 def _changes(scope: Scope) -> Mapping[str, str] | None:

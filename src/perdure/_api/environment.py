@@ -3,8 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 
+from perdure._api import locating
+from perdure._api.hooks import AnyHook, Hook, check_hook
 from perdure._api.options import check_options
+from perdure._api.scope import current
 from perdure._api.task import Settings, Task
+from perdure._core.model import Loader
 from perdure._modules import canonical
 from perdure.errors import ConfigurationError
 
@@ -29,9 +33,11 @@ class TaskEnvironment:
         cache: ``"auto"``: results are kept and found again, in any run; ``"override"``: kept, but
             not looked for; ``"disable"``: neither; or a :class:`Cache`.
         reusable: A :class:`ReusePolicy`: its tasks have worker processes of their own, as many as
-            that says, with as many attempts at once. ``None``: they use everybody's.
+            that says, with as many attempts at once. ``"isolated"``: each attempt has a fresh
+            process. ``None``: they use everybody's.
         env_vars: Environment variables of the worker process.
-        secrets: Not supported yet.
+        secrets: What its workers find in their environment and nobody else sees: a name, a
+            :class:`Secret`, or a list of them.
         queue: Not supported yet.
         depends_on: Environments whose tasks are called from here.
         plugin_config: Not supported yet.
@@ -76,6 +82,8 @@ class TaskEnvironment:
         self.description = description
         self.depends_on = list(depends_on or ())
         self.tasks: dict[str, Task[..., Any]] = {}
+        self.hook: Hook | None = None
+        self._startup: Loader | None = None
         self._options = options
 
     @overload
@@ -89,9 +97,10 @@ class TaskEnvironment:
             function: The function, when used without parentheses.
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
-                ``resources``, ``cache``, ``env_vars``, ``reusable``, ``docs``, ``entrypoint`` (what
-                ``perdure run FILE`` runs, unless it is told which task), ``report`` and
-                ``produces_artifacts`` (every task may have a report and publish artifacts).
+                ``resources``, ``cache``, ``env_vars``, ``secrets``, ``reusable``, ``docs``,
+                ``entrypoint`` (what ``perdure run FILE`` runs, unless it is told which task),
+                ``report`` and ``produces_artifacts`` (every task may have a report and publish
+                artifacts).
 
         Raises:
             ConfigurationError: An option makes no sense.
@@ -110,6 +119,43 @@ class TaskEnvironment:
 
         return decorate if function is None else decorate(function)
 
+    def on_start(self, hook: AnyHook) -> AnyHook:
+        """Have a function called once in each worker of the environment, before its first attempt.
+
+        What it returns is ``perdure.ctx().state`` in all attempts of that worker::
+
+            @env.on_start
+            def load():
+                return load_model("large")
+
+            @env.task
+            def predict(x: float) -> float:
+                return perdure.ctx().state(x)
+
+        It takes no arguments. An ``async def`` function is called on the event loop that
+        ``async def`` tasks run on. If it raises, another worker is tried; after three in a row the
+        calls that wait for one fail with its exception. Tasks of the environment have workers of
+        their own, with or without a :class:`ReusePolicy`.
+
+        Raises:
+            ConfigurationError: It is no such function, or there is another one.
+        """
+        check_hook(hook, self.name, self.hook)
+        self.hook, self._startup = hook, None
+        for task in self.tasks.values():
+            task.forget_spec()
+        return hook
+
+    def startup(self) -> Loader | None:
+        """Return how a worker finds the start-up hook; None if there is none."""
+        if self.hook is None:
+            return None
+        # As with tasks: what travels by value is taken anew outside runs, and only there.
+        stale = self._startup is not None and self._startup.kind == "pickle" and current() is None
+        if self._startup is None or stale:
+            self._startup = locating.loader_of_hook(self.hook)
+        return self._startup
+
     def _refuse_another(self, task: Task[..., Any]) -> None:
         """Keep names unique: results are recorded under them. Defining a task anew is no other."""
         known = self.tasks.get(task.name)
@@ -127,9 +173,11 @@ class TaskEnvironment:
         self.depends_on += [env for env in environments if env not in self.depends_on]
 
     def clone_with(self, name: str, **options: Any) -> "TaskEnvironment":
-        """Return a new environment with some options changed, and no tasks yet."""
+        """Return a new environment with some options changed, the same hook, and no tasks yet."""
         kept = self._options | {"depends_on": self.depends_on, "description": self.description}
-        return TaskEnvironment(name, **(kept | options))
+        clone = TaskEnvironment(name, **(kept | options))
+        clone.hook = self.hook
+        return clone
 
     def __repr__(self) -> str:
         return f"<TaskEnvironment {self.name}>"

@@ -4,6 +4,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -23,7 +24,15 @@ def loader_of(task: "Task[..., Any]") -> Loader:
     original = named(task)
     # Which errors are worth a retry is for the worker to judge, and found at the task.
     if original is None or original.settings.retries.on != task.settings.retries.on:
-        return Loader("pickle", module, qualname, _by_value(task))
+        return Loader("pickle", module, qualname, _by_value(task, task.function.__module__))
+    return Loader("main" if module == MAIN else "module", module, qualname)
+
+
+def loader_of_hook(hook: Callable[[], Any]) -> Loader:
+    """Return how a worker finds the start-up hook of an environment."""
+    module, qualname = canonical(hook.__module__), hook.__qualname__
+    if _found(module, qualname) is not hook:
+        return Loader("pickle", module, qualname, _by_value(hook, hook.__module__))
     return Loader("main" if module == MAIN else "module", module, qualname)
 
 
@@ -32,13 +41,18 @@ def named(task: "Task[..., Any]") -> "Task[..., Any] | None":
 
     None if it would not find this task (closures, notebooks, several tasks of one function).
     """
-    name = canonical(task.function.__module__)
-    found: Any = find_module(name)
-    if found is None or not (_main_has_file() if name == MAIN else _importable(found)):
-        return None
-    for part in task.function.__qualname__.split("."):
-        found = getattr(found, part, None)  # "<locals>" is never found
+    found = _found(canonical(task.function.__module__), task.function.__qualname__)
     return found if getattr(found, "function", None) is task.function else None
+
+
+def _found(module: str, qualname: str) -> Any:
+    """Return what a process that imports the module finds there under the name, or None."""
+    found: Any = find_module(module)
+    if found is None or not (_main_has_file() if module == MAIN else _importable(found)):
+        return None
+    for part in qualname.split("."):
+        found = getattr(found, part, None)  # "<locals>" is never found
+    return found
 
 
 def find_task(module: str, qualname: str) -> "Task[..., Any]":
@@ -102,22 +116,22 @@ def _has_own_finder(name: str) -> bool:
     return False
 
 
-def _by_value(task: "Task[..., Any]") -> bytes:
+def _by_value(target: object, home: str) -> bytes:
+    """Return a task or hook by value, whose function is from the module ``home``."""
     import cloudpickle
 
-    module = sys.modules.get(task.function.__module__)
+    module = sys.modules.get(home)
     if module is not None and (_is_main(module) or _importable(module)):
         module = None  # cloudpickle does the right thing
     if module is not None:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return bytes(cloudpickle.dumps(task))
+        return bytes(cloudpickle.dumps(target))
     except Exception as error:
         raise TaskLoadError(
-            f"the task cannot be sent to a worker: {error}",
+            f"{target!r} cannot be sent to a worker: {error}",
             hint="define it at the top level of a module or script, or make what its function "
             "refers to picklable",
-            task=task.name,
         ) from error
     finally:
         if module is not None:

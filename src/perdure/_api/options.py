@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from perdure._api.caching import Cache
+from perdure._api.secrets import secrets_of
 from perdure._core.model import MANY, Demand, RetryPolicy, Reuse, TimeoutPolicy
 from perdure.errors import (
     ConfigurationError,
@@ -238,7 +239,11 @@ class ReusePolicy:
             not count.
         scaledown_ttl: Seconds or timedelta after which a worker beyond ``min`` ends that has
             nothing to do.
-        scope: ``"global"``: runs share workers. ``"run"`` is not supported yet.
+        scope: ``"global"``: runs share workers; ``"run"``: each has workers of its own.
+        max_attempts: Attempts after which a worker is replaced by a fresh one; 1: each has a
+            process of its own. ``None``: never.
+        max_memory: Bytes, or a quantity such as ``"4Gi"``: a worker that has more for itself when
+            an attempt ends is replaced. ``None``: never.
     """
 
     replicas: int | tuple[int, int] | None = None
@@ -246,6 +251,8 @@ class ReusePolicy:
     concurrency: int = 1
     scaledown_ttl: float | timedelta = 30.0
     scope: str = "global"
+    max_attempts: int | None = None
+    max_memory: int | str | None = None
 
     def __post_init__(self) -> None:
         least, most = self.bounds()
@@ -260,14 +267,25 @@ class ReusePolicy:
             if getattr(self, option) is None:
                 raise ConfigurationError(f"{option}=None: give seconds, or a timedelta")
             seconds(option, getattr(self, option))
-        if self.scope != "global":
-            raise refuse(f"ReusePolicy(scope={self.scope!r})", hint="runs share workers")
+        if self.scope not in ("global", "run"):
+            raise ConfigurationError(f'scope={self.scope!r} is neither "global" nor "run"')
+        if self.max_attempts is not None and not (
+            _is_whole(self.max_attempts) and self.max_attempts > 0
+        ):
+            raise ConfigurationError(f"max_attempts={self.max_attempts!r} is not a positive number")
+        if self.max_memory is not None and quantity("max_memory", self.max_memory) < 1:
+            raise ConfigurationError(f"max_memory={self.max_memory!r} leaves no memory")
 
     @classmethod
     def of(cls, reusable: object) -> "ReusePolicy | None":
-        """Return what ``reusable=`` means: a policy, or none (``None``, ``"off"``)."""
+        """Return what ``reusable=`` means.
+
+        A policy, none (``None``, ``"off"``), or ``"isolated"``: a process for each attempt.
+        """
         if isinstance(reusable, ReusePolicy):
             return reusable
+        if reusable == "isolated":
+            return cls(max_attempts=1)
         if not reusable or reusable == "off":
             return None
         raise ConfigurationError(
@@ -291,6 +309,9 @@ class ReusePolicy:
             *self.bounds(),
             _plain(self.idle_ttl),
             _plain(self.scaledown_ttl),
+            self.max_attempts or 0,
+            round(quantity("max_memory", self.max_memory or 0)),
+            per_run=self.scope == "run",
         )
 
 
@@ -300,7 +321,6 @@ def _is_whole(number: object) -> bool:
 
 _HINTS = {
     "image": "leave it out: tasks run in this interpreter, with what is installed here",
-    "secrets": "leave it out: tasks see the environment variables of this process",
     "checkpoint": "leave it out: every action has perdure.ctx().checkpoint",
     "triggers": "start runs when they are due: python script.py, or perdure run script.py",
 }
@@ -308,14 +328,14 @@ _HINTS = {
 _LEAVE = "leave it out"
 
 NOT_BUILT = frozenset({
-    "image", "secrets", "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
+    "image", "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
     "schedule", "priority", "service_account", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
     "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
-    "report", "entrypoint", "produces_artifacts",
+    "report", "entrypoint", "produces_artifacts", "secrets",
 })  # fmt: skip
 
 
@@ -347,6 +367,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     RetryStrategy.of(options.get("retries"))
     Timeout.of(options.get("timeout"))
     ReusePolicy.of(options.get("reusable"))
+    secrets_of(options.get("secrets"))
     _check_env_vars(options.get("env_vars"))
 
 

@@ -13,6 +13,7 @@ from perdure import _files
 from perdure._api import page
 from perdure._api.rendering import render
 from perdure._api.scope import Scope, current
+from perdure._secrets import masking
 from perdure.config import report_path
 from perdure.errors import ConfigurationError
 
@@ -115,6 +116,8 @@ def _page(scope: Scope, *, final: bool) -> str:
 
 def _write(scope: Scope, text: str) -> None:
     if text:
+        mask = masking.installed()
+        text = text if mask is None else mask.text(text)
         path = report_path(scope.home, scope.run, scope.action)
         _files.write(path, text.encode("utf-8", "backslashreplace"), sync=scope.sync)
 

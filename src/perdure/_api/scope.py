@@ -61,6 +61,10 @@ class Scope(Protocol):
     def custom_context(self) -> Mapping[str, Any]:
         """What the action was given as custom context."""
 
+    @property
+    def state(self) -> Any:
+        """What the environment's start-up hook returned in this process."""
+
     def next_id(self, name: str, inputs: bytes) -> bytes:
         """Take the id of the next call of ``name`` with these inputs (their digest)."""
 

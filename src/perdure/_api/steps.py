@@ -13,6 +13,8 @@ from perdure import _serde
 from perdure._api.future import Future
 from perdure._api.scope import Scope
 from perdure._core.artifacts import Request
+from perdure._core.model import Failure
+from perdure._secrets import masking
 from perdure.errors import SerializationError
 
 
@@ -49,6 +51,7 @@ class Step:
 
     def request(self, request: Request) -> Future[Any]:
         """Have the controller do it; the future is done once the outcome is committed."""
+        masking.refuse(f"what {self._name} is given", self._inputs.data)
         return self._scope.errand(
             self._action, self._name, self._inputs, request, blocking=self._blocking
         )
@@ -66,7 +69,13 @@ class Step:
         """Record the error; the future is done once it is committed."""
         return self._record(_serde.dump_error(error, self._scope.blobs, retryable=True))
 
-    def _record(self, outcome: Any) -> Future[Any]:
+    def _record(self, outcome: _serde.Encoded | Failure) -> Future[Any]:
+        if (mask := masking.installed()) is not None:
+            mask.refuse(f"an argument of {self._name}", self._inputs.data)
+            if isinstance(outcome, Failure):
+                outcome = mask.failure(outcome)
+            else:
+                mask.refuse(f"the value of {self._name}", outcome.data)
         return self._scope.record(
             self._action,
             self._name,

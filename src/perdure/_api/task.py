@@ -20,6 +20,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
+import msgspec
+
 from perdure import _serde
 from perdure._api import caching, locating
 from perdure._api.binding import Binder
@@ -27,8 +29,10 @@ from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
 from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
 from perdure._api.scope import Scope, current
-from perdure._core.model import Reuse, TaskSpec
+from perdure._api.secrets import secrets_of
+from perdure._core.model import Reuse, SecretRef, TaskSpec
 from perdure._modules import canonical
+from perdure._secrets import masking
 from perdure.errors import (
     ConfigurationError,
     ExecutionError,
@@ -59,6 +63,7 @@ class Settings:
     reusable: ReusePolicy | None = None
     cache: Cache = field(default_factory=lambda: Cache("disable"))
     entrypoint: bool = False
+    secrets: tuple[SecretRef, ...] = ()
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -73,6 +78,7 @@ class Settings:
             ReusePolicy.of(options["reusable"]) if "reusable" in options else self.reusable,
             Cache.of(options["cache"]) if "cache" in options else self.cache,
             bool(options["entrypoint"]) if "entrypoint" in options else self.entrypoint,
+            secrets_of(options["secrets"]) if "secrets" in options else self.secrets,
         )
 
 
@@ -106,7 +112,7 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
-        self._check_concurrency()
+        self._check_settings()
 
     def check_ignored(self, cache: object) -> None:
         """Refuse a cache of this task that ignores inputs which it does not have."""
@@ -120,8 +126,18 @@ class Task(Generic[P, R]):
                 task=self.name,
             )
 
-    def _check_concurrency(self) -> None:
+    def _check_settings(self) -> None:
+        """Refuse settings that do not go together."""
         reusable = self.settings.reusable
+        plain = dict(self.settings.env_vars)
+        for secret in self.settings.secrets:
+            if secret.variable in plain:
+                raise ConfigurationError(
+                    f"task {self.name}: {secret.variable} is in env_vars, and to hold the secret "
+                    f"{secret.name!r}",
+                    hint="take it out of env_vars: those are recorded with the run",
+                    task=self.name,
+                )
         if reusable is not None and reusable.concurrency > 1 and not self.is_async:
             raise ConfigurationError(
                 f"task {self.name} is a def: only async def tasks run beside each other in one "
@@ -192,6 +208,8 @@ class Task(Generic[P, R]):
         except SerializationError as error:
             error.task = error.task or self.name
             raise
+        if (mask := masking.installed()) is not None:
+            mask.refuse(f"an argument of {self.name}", inputs.data)
         spec = self._spec or self.spec()
         if spec.cache is None:
             return scope.call(spec, inputs)
@@ -226,7 +244,7 @@ class Task(Generic[P, R]):
         if self._spec is None or stale:
             from perdure._bundle import fingerprint
 
-            settings = self.settings
+            settings, reuse = self.settings, self._reuse()
             self._spec = TaskSpec(
                 name=self.name,
                 loader=locating.loader_of(self),
@@ -236,18 +254,33 @@ class Task(Generic[P, R]):
                 retry=settings.retries.policy(),
                 timeout=settings.timeout.policy(),
                 env_vars=settings.env_vars,
-                reuse=settings.reusable.reuse(self.env.name) if settings.reusable else Reuse(),
+                reuse=reuse,
                 cache=caching.policy(self, settings.cache) if settings.cache.is_enabled else None,
             )
         return self._spec
+
+    def _reuse(self) -> Reuse:
+        startup = self.env.startup()
+        policy = self.settings.reusable
+        if policy is None and startup is not None:
+            policy = ReusePolicy()  # what is started up for one environment is not for others
+        reuse = Reuse() if policy is None else policy.reuse(self.env.name)
+        secrets = self.settings.secrets
+        if startup is None and not secrets:
+            return reuse
+        return msgspec.structs.replace(reuse, startup=startup, secrets=secrets)
+
+    def forget_spec(self) -> None:
+        """Something that decides how it is executed has changed."""
+        self._spec = None
 
     def override(self, **options: Any) -> "Task[P, R]":
         """Return this task with other settings; falsy values count, None means the default.
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``, ``reusable`` (a
-                :class:`ReusePolicy`, or ``"off"``).
+                ``secrets``, ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``,
+                ``reusable`` (a :class:`ReusePolicy`, ``"isolated"`` or ``"off"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.
@@ -265,7 +298,7 @@ class Task(Generic[P, R]):
         view.settings = settings
         view.name = f"{self.env.name}.{settings.short_name or _short_name(self.function)}"
         view._spec = None  # of the same class
-        view._check_concurrency()
+        view._check_settings()
         return view
 
     # --- identity and pickling --------------------------------------------------------------------

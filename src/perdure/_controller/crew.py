@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from perdure._controller.echo import Echo
 from perdure._controller.endings import judge
+from perdure._core import failures
 from perdure._core.effects import Effects
+from perdure._core.machine import WorkerEnd
 from perdure._core.model import Bundle
 from perdure._core.state import Worker
 from perdure._ports import WorkerExit, WorkerRequest
-from perdure._wire.messages import Welcome
+from perdure._secrets.sources import Sources
+from perdure._wire.messages import SecretValue, Welcome
+from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
@@ -38,6 +42,9 @@ class Crew:
         self._bundles: list[Bundle] = []
         self._sessions: dict[int, Session] = {}
         self._exits: dict[int, WorkerExit] = {}
+        self._sources = Sources(controller.config.home)
+        self._secrets: dict[int, tuple[SecretValue, ...]] = {}  # until their workers say Hello
+        self._searches: set[asyncio.Task[None]] = set()
 
     async def start(self, address: str, token: str) -> None:
         """Get the engine ready."""
@@ -46,6 +53,9 @@ class Crew:
 
     async def stop(self) -> None:
         """End all workers."""
+        for search in list(self._searches):
+            search.cancel()
+        await asyncio.gather(*self._searches, return_exceptions=True)
         await self._engine.stop()
         if self._echo:
             self._echo.close()
@@ -76,6 +86,29 @@ class Crew:
         effects.kills.clear()
 
     def _spawn(self, worker: Worker) -> None:
+        if worker.pool.reuse.secrets:
+            task = asyncio.get_running_loop().create_task(self._spawn_with_secrets(worker))
+            self._searches.add(task)
+            task.add_done_callback(self._searches.discard)
+        else:
+            self._place(worker)
+
+    async def _spawn_with_secrets(self, worker: Worker) -> None:
+        """Look for the values first, which may take a while: a keyring may have to be unlocked."""
+        bundle, number = self._bundles[worker.pool.key[0]], worker.number
+        try:
+            self._secrets[number] = await asyncio.to_thread(
+                self._sources.values, worker.pool.reuse.secrets, bundle
+            )
+        except PerdureError as error:
+            failure = failures.cannot_start(type(error).__name__, error.code, error.message)
+            with self._controller.batch():
+                end = WorkerEnd(failure, guilty=True, final=True)
+                self._machine.worker_gone(number, end)
+        else:
+            self._place(worker)
+
+    def _place(self, worker: Worker) -> None:
         bundle, is_async, env_vars, _ = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
@@ -90,23 +123,32 @@ class Crew:
 
     def connected(self, session: "Session", number: int) -> Worker | None:
         """A worker said Hello; None if nobody waits for it."""
-        with self._controller.batch():
-            worker = self._machine.worker_ready(number)
-        if worker is not None:
-            self._sessions[number] = session
-            if self._echo:
-                self._echo.follow(number, self._engine.log_path(number))
-            config = self._controller.config
-            bundle = self._bundles[worker.pool.key[0]]
-            concurrency = worker.pool.concurrency
-            sync = config.durability == "full"
-            session.send(
-                Welcome(
-                    bundle, str(config.blobs), config.grace, concurrency, sync, config.storage,
-                    str(config.home),
-                )
-            )  # fmt: skip
+        worker = self._machine.expected(number)
+        if worker is None:
+            return None
+        self._sessions[number] = session
+        if self._echo:
+            self._echo.follow(number, self._engine.log_path(number))
+        session.send(self._welcome(worker))
+        if worker.pool.reuse.startup is None:  # otherwise it says when it is ready
+            with self._controller.batch():
+                self._machine.worker_ready(number)
         return worker
+
+    def _welcome(self, worker: Worker) -> Welcome:
+        config, reuse = self._controller.config, worker.pool.reuse
+        return Welcome(
+            self._bundles[worker.pool.key[0]],
+            str(config.blobs),
+            config.grace,
+            reuse.concurrency,
+            sync=config.durability == "full",
+            storage=config.storage,
+            home=str(config.home),
+            startup=reuse.startup,
+            max_memory=reuse.max_memory,
+            secrets=self._secrets.pop(worker.number, ()),
+        )
 
     def connection_lost(self, worker: Worker) -> None:
         """A worker's connection has ended: its process ends, or is made to."""
@@ -128,6 +170,7 @@ class Crew:
             asyncio.get_running_loop().call_later(DRAIN_SECONDS, session.close)
 
     def _gone(self, exit_: WorkerExit) -> None:
+        self._secrets.pop(exit_.worker, None)
         if self._echo:
             self._echo.leave(exit_.worker)
         with self._controller.batch():

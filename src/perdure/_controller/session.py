@@ -54,6 +54,8 @@ class Session(asyncio.Protocol):
             wire.Returned: self._returned,
             wire.CancelCall: self._cancel_call,
             wire.Event: self._event,
+            wire.StartedUp: self._started_up,
+            wire.Worn: self._worn,
         }
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -183,6 +185,14 @@ class Session(asyncio.Protocol):
     def _event(self, m: wire.Event) -> None:
         self._machine.event(m.attempt, m.kind, m.text)
         self._controller.event(m)
+
+    def _started_up(self, m: wire.StartedUp) -> None:
+        assert self.worker is not None
+        self._machine.started_up(self.worker.number, m.failure, m.seconds)
+
+    def _worn(self, _: wire.Worn) -> None:
+        assert self.worker is not None
+        self._machine.worn(self.worker.number)
 
     # --- out --------------------------------------------------------------------------------------
 

@@ -38,6 +38,11 @@ def infeasible(message: str) -> Failure:
     return _failure("InfeasibleError", "infeasible", message)
 
 
+def cannot_start(name: str, code: str, message: str) -> Failure:
+    """What a worker needs before it can start is not to be had: an error of that class."""
+    return _failure(name, code, message)
+
+
 def too_deep(depth: int) -> Failure:
     """Tasks call tasks without end."""
     return _failure(

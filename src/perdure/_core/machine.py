@@ -46,13 +46,15 @@ class WorkerEnd:
     Attributes:
         guilty: What it was running brought it down (a crash, an exit), not somebody's kill.
         failure: What to say of it.
+        final: It could not start, and neither will another one in its place.
     """
 
-    __slots__ = ("failure", "guilty")
+    __slots__ = ("failure", "final", "guilty")
 
-    def __init__(self, failure: Failure, *, guilty: bool) -> None:
+    def __init__(self, failure: Failure, *, guilty: bool, final: bool = False) -> None:
         self.failure = failure
         self.guilty = guilty
+        self.final = final
 
 
 class Machine:
@@ -128,15 +130,40 @@ class Machine:
 
     # --- workers ----------------------------------------------------------------------------------
 
-    def worker_ready(self, number: int) -> Worker | None:
-        """A worker said Hello. Returns None if nobody asked for it, or it is no longer wanted."""
+    def expected(self, number: int) -> Worker | None:
+        """Return the worker of that number if it is waited for."""
         worker = self.scheduler.workers.get(number)
-        if worker is None or worker.ready or worker.killed:
+        return None if worker is None or worker.ready or worker.killed else worker
+
+    def worker_ready(self, number: int) -> Worker | None:
+        """A worker has started. Returns None if nobody asked for it, or it is no longer wanted."""
+        worker = self.expected(number)
+        if worker is None:
             return None
         worker.ready = True
         worker.idle_since = self.now
         worker.pool.crashed_starts = worker.pool.killed_starts = 0
         return worker
+
+    def started_up(self, number: int, failure: Failure | None, seconds: float) -> None:
+        """A worker has called its environment's start-up hook, which failed or not."""
+        worker = self.expected(number)
+        if worker is None:
+            return
+        worker.failure = failure  # then it ends by itself
+        pool = worker.pool
+        what = "was started up" if failure is None else "could not be started up"
+        text = f"a worker of environment {pool.reuse.environment} {what} ({seconds:.1f} s)"
+        for run in self.scheduler.waiting_for(pool):
+            self.lifecycle.notice(run, None, "startup", text)
+        if failure is None:
+            self.worker_ready(number)
+
+    def worn(self, number: int) -> None:
+        """A worker has grown too large to be given more."""
+        worker = self.scheduler.workers.get(number)
+        if worker is not None:
+            self.scheduler.wear_out(worker)
 
     def worker_gone(self, number: int, end: WorkerEnd) -> None:
         """A worker's process is gone, with all it was doing."""
@@ -149,6 +176,8 @@ class Machine:
             self.lifecycle.attempt_lost(attempt, end.failure, among=among)
         self.scheduler.remove(worker)
         if not worker.ready and not worker.killed:
+            if worker.failure is not None:
+                end = WorkerEnd(worker.failure, guilty=True)
             self._start_failed(worker.pool, end)
 
     def _start_failed(self, pool: Pool, end: WorkerEnd) -> None:
@@ -156,7 +185,11 @@ class Machine:
             pool.crashed_starts += 1
         else:
             pool.killed_starts += 1
-        if pool.crashed_starts >= MAX_CRASHED_STARTS or pool.killed_starts >= MAX_KILLED_STARTS:
+        if (
+            end.final
+            or pool.crashed_starts >= MAX_CRASHED_STARTS
+            or pool.killed_starts >= MAX_KILLED_STARTS
+        ):
             pool.crashed_starts = pool.killed_starts = 0
             self._give_up(pool, end.failure)
 

@@ -101,16 +101,37 @@ class Demand(msgspec.Struct, frozen=True, array_like=True):
     gpu: int = 0
 
 
+class SecretRef(msgspec.Struct, frozen=True, array_like=True):
+    """A secret that a worker has: by name, never by value.
+
+    Attributes:
+        name: What its sources are asked for.
+        variable: Environment variable of the worker that holds it.
+        is_file: The variable holds the path of a file with the value, not the value.
+    """
+
+    name: str
+    variable: str
+    is_file: bool = False
+
+
 class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """How tasks share worker processes. Those that say the same share the same workers.
 
     Attributes:
-        environment: Whose own workers they are; "": anybody's, then the rest says nothing.
+        environment: Whose own workers they are; "": anybody's with the same secrets, and nothing
+            is said but these.
         concurrency: Attempts that run at once in one worker, for one share of resources in all.
         min_workers: Kept while the environment is in use.
         max_workers: Never more.
         idle_ttl: Seconds after which those go that are kept, if none had anything to do.
         scaledown_ttl: Seconds after which one beyond ``min_workers`` goes that has nothing to do.
+        max_attempts: Attempts after which a worker is replaced; 0: never.
+        max_memory: Bytes; a worker that has more when an attempt ends is replaced; 0: never.
+        startup: What a worker calls before its first attempt.
+        secrets: What it finds in its environment variables besides.
+        per_run: Each run has workers of its own.
+        run: Whose they are, then; set when they are placed.
     """
 
     environment: str = ""
@@ -119,6 +140,12 @@ class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     max_workers: int = MANY
     idle_ttl: float = 30.0
     scaledown_ttl: float = 30.0
+    max_attempts: int = 0
+    max_memory: int = 0
+    startup: Loader | None = None
+    secrets: tuple[SecretRef, ...] = ()
+    per_run: bool = False
+    run: int = 0
 
 
 class CachePolicy(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
@@ -225,6 +252,8 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
         commit: Commit that was checked out there.
         branch: Branch that was checked out, "" if none was.
         pinned: Workers load the recorded text of the files, whatever is on disk now.
+        secret_variables: Environment variables that may hold secrets: only workers that ask for
+            one get it.
     """
 
     main: str = ""
@@ -239,6 +268,7 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
     commit: str = ""
     branch: str = ""
     pinned: bool = False
+    secret_variables: tuple[str, ...] = ()
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):

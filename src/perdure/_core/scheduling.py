@@ -19,10 +19,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from perdure._core import shares, staffing
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
-from perdure._core.model import Demand, TaskSpec
+from perdure._core.model import MANY, Demand, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
 from perdure._core.recollection import Recollection
 from perdure._core.state import (
@@ -77,8 +79,12 @@ class Scheduler:
         task = run.tasks.get(spec)
         if task is None:
             env_vars = tuple(sorted({**run.env_vars, **dict(spec.env_vars)}.items()))
-            key: PoolKey = (run.bundle, spec.is_async, env_vars, spec.reuse)
-            pool = self.pools.setdefault(key, Pool(key, spec.is_async, spec.reuse))
+            reuse = spec.reuse
+            if reuse.per_run:
+                reuse = msgspec.structs.replace(reuse, run=run.key)
+            key: PoolKey = (run.bundle, spec.is_async, env_vars, reuse)
+            pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
+            pool.run = run if reuse.per_run else None
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
             shortage = self.ledger.shortage(spec.demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
@@ -129,6 +135,11 @@ class Scheduler:
             del lane.queues[run]
         return None
 
+    def waiting_for(self, pool: Pool) -> list[Run]:
+        """Return the runs that have ready actions for the pool."""
+        lanes = [lane for lane in self.lanes.values() if lane.pool is pool]
+        return list(dict.fromkeys(run for lane in lanes for run in lane.queues))
+
     # --- placement --------------------------------------------------------------------------------
 
     def place(self, now: float) -> None:
@@ -168,7 +179,7 @@ class Scheduler:
         usable = sum(1 for w in lane.pool.workers.values() if w.ready and not w.stopping)
         share = -(-lane.count // max(1, usable))
         company = like.company
-        room = min(capacity(like) - worker.load, worker.company - worker.load, share)
+        room = min(capacity(like) - worker.load, worker.company - worker.load, worker.left, share)
         while room > 0:
             action = self._next_ready(lane)
             if action is None:
@@ -193,6 +204,8 @@ class Scheduler:
         hosts = pool.is_async and (task.makes_calls or full)
         for worker in pool.workers.values():
             if not worker.ready or worker.stopping or (worker.blocked and not hosts):
+                continue
+            if worker.left <= 0:
                 continue
             load = worker.load
             if load == 0:
@@ -224,6 +237,7 @@ class Scheduler:
             shares.join(self.ledger, worker, lane.demand)
             worker.company = min(worker.company, action.company)
         worker.attempts[attempt.handle] = attempt
+        worker.left -= 1
         self.attempts[attempt.handle] = attempt
         action.attempt = attempt
         action.move(Stage.RUNNING)
@@ -297,8 +311,12 @@ class Scheduler:
             shares.release(self.ledger, worker)
         if pool.together:
             shares.leave(self.ledger, worker, action.task.lane.demand)  # type: ignore[union-attr]
-        if not unstarted:
+        if unstarted:
+            worker.left += 1
+        else:
             worker.last_done = now
+        if worker.left <= 0:
+            self._replace_spent(worker)
         if worker.load == 0:
             worker.idle_since = now
             if any(w.load > pool.concurrency for w in pool.workers.values()):
@@ -312,7 +330,7 @@ class Scheduler:
         workers = pool.workers.values()
         free = [w for w in workers if not w.stopping and not w.load and not w.blocked]
         if pool.is_async and action.task.makes_calls:  # type: ignore[union-attr]
-            hosts = sum(1 for w in workers if w.blocked)
+            hosts = sum(1 for w in workers if w.blocked and not w.spent)
             if hosts >= self.cores:
                 return
         together = min(pool.concurrency, action.company)
@@ -336,11 +354,28 @@ class Scheduler:
 
     def retire_idle(self, now: float) -> None:
         """Let go of workers that have had nothing to do for long."""
-        for pool in self.pools.values():
+        for pool in list(self.pools.values()):
             for worker in staffing.superfluous(pool, self.cores, now):
-                worker.stopping = True
-                worker.outbox.append(Quit())
-                self.effects.told[worker.number] = worker
+                self._retire(worker)
+            if pool.over and not pool.workers:
+                del self.pools[pool.key]
+                for place in [place for place in self.lanes if place[0] == pool.key]:
+                    del self.lanes[place]
+
+    def wear_out(self, worker: Worker) -> None:
+        """The worker is to be given nothing more, and to go when it has nothing to do."""
+        worker.left = -MANY
+        self._replace_spent(worker)
+
+    def _replace_spent(self, worker: Worker) -> None:
+        """Let go of a worker that may do no more, once it has ended what it has begun."""
+        if worker.ready and not worker.attempts and not worker.stopping:
+            self._retire(worker)
+
+    def _retire(self, worker: Worker) -> None:
+        worker.stopping = True
+        worker.outbox.append(Quit())
+        self.effects.told[worker.number] = worker
 
     # --- backlogs that do not move ----------------------------------------------------------------
 

@@ -15,17 +15,23 @@ def missing(pool: Pool, more: int) -> int:
     reuse = pool.reuse
     if not reuse.environment:
         return more
-    # A parent that blocks its worker must not keep the child from getting one.
-    there = sum(
-        1 for w in pool.workers.values() if not w.stopping and (pool.is_async or not w.blocked)
-    )
+    there = sum(1 for w in pool.workers.values() if not w.stopping and not _makes_room(pool, w))
     return min(max(more, reuse.min_workers - there), reuse.max_workers - there)
+
+
+def _makes_room(pool: Pool, worker: Worker) -> bool:
+    """Whether parents block the worker, which must not keep their children from getting one."""
+    if pool.is_async and not worker.spent:
+        return False  # it can have the children, too
+    return worker.blocked > 0 and not worker.load
 
 
 def superfluous(pool: Pool, cores: int, now: float) -> list[Worker]:
     """Return the workers that have had nothing to do for so long that they may go."""
     idle = [w for w in pool.workers.values() if w.ready and not w.attempts and not w.stopping]
     if not idle:
+        return idle
+    if pool.over:
         return idle
     idle.sort(key=lambda w: w.idle_since)
     reuse = pool.reuse

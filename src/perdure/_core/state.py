@@ -15,6 +15,7 @@ import msgspec
 from perdure._core.model import (
     MANY,
     Demand,
+    Failure,
     InputMark,
     LogSpan,
     Origin,
@@ -242,6 +243,8 @@ class Worker:
         revoking: It was asked to give attempts back and has not answered.
         shares: Where attempts run together: how many there are of each demand.
         company: The least ``Action.company`` since its load was zero.
+        left: Attempts that it may still be given, before it is replaced.
+        failure: Why it could not start up, if it could not.
         outbox: What it is to be told.
     """
 
@@ -258,7 +261,17 @@ class Worker:
     revoking: bool = False
     shares: dict[Demand, int] = field(default_factory=dict)
     company: int = MANY
+    left: int = MANY
+    failure: Failure | None = None
     outbox: list[Order] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.left = self.pool.reuse.max_attempts or MANY
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is given nothing more."""
+        return self.left <= 0
 
     @property
     def load(self) -> int:
@@ -273,6 +286,7 @@ class Pool:
     Attributes:
         concurrency: Attempts that run at once in one worker; quick ones may wait behind them.
         together: It is more than one.
+        run: The only run that uses them, if there is but one.
     """
 
     key: PoolKey
@@ -283,6 +297,7 @@ class Pool:
     workers: dict[int, Worker] = field(default_factory=dict)
     crashed_starts: int = 0
     killed_starts: int = 0
+    run: "Run | None" = None
 
     def __post_init__(self) -> None:
         self.concurrency = self.reuse.concurrency
@@ -292,6 +307,11 @@ class Pool:
     def full(self) -> bool:
         """Whether it may not have more workers."""
         return len(self.workers) >= self.reuse.max_workers
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody is going to use it any more."""
+        return self.run is not None and self.run.closed and not self.run.actions
 
     @property
     def crowded(self) -> bool:

@@ -41,6 +41,7 @@ from perdure._engines.forkserver_protocol import (
     decode_from_forkserver,
 )
 from perdure._ports import WorkerExit, WorkerRequest
+from perdure._secrets.naming import declared
 from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
 from perdure.config import log_path
@@ -102,7 +103,7 @@ class LocalEngine:
             Spawn(
                 worker=request.worker,
                 is_async=request.is_async,
-                environ=_environ(request.env_vars),
+                environ=_environ(request.env_vars, request.bundle.secret_variables),
                 bundle=msgspec.structs.replace(request.bundle, files=()),
             )
         )
@@ -177,6 +178,7 @@ class _Forkserver:
                     "-c",
                     _BOOT.format(fd=theirs.fileno(), parent=os.getpid()),
                 ],
+                env=_without_secrets(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -287,10 +289,20 @@ def _interpreter_flags() -> list[str]:
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
 
 
-def _environ(extra: tuple[tuple[str, str], ...]) -> dict[bytes, bytes]:
+def _environ(
+    extra: tuple[tuple[str, str], ...], withheld: tuple[str, ...] = ()
+) -> dict[bytes, bytes]:
+    """Return what a worker finds in its environment; its secrets come when it has said Hello."""
     environ = os.environb.copy()
+    for name in withheld:
+        environ.pop(os.fsencode(name), None)
     environ.update((os.fsencode(name), os.fsencode(value)) for name, value in extra)
     return environ
+
+
+def _without_secrets() -> dict[bytes, bytes]:
+    """Return the environment that workers see in ``/proc``: that of the process forking them."""
+    return _environ((), declared())
 
 
 def _tail(path: str) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from perdure._bundle import capture
 from perdure._core.model import Bundle
 from perdure._ports import Blobs
+from perdure._secrets.naming import declared
 from perdure._version.environment import (
     Environment,
     environment,
@@ -26,6 +27,7 @@ def snapshot(blobs: Blobs) -> Bundle:
         repository="" if commit is None else commit.repository,
         commit="" if commit is None else commit.commit,
         branch="" if commit is None else commit.branch,
+        secret_variables=declared(),
     )
 
 

@@ -11,9 +11,9 @@ The order of messages on one connection is the order of events.
 import msgspec
 
 from perdure._core.artifacts import Request
-from perdure._core.model import Bundle, Failure, InputMark, LogSpan, TaskSpec
+from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, TaskSpec
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of this protocol. A worker and a controller must agree on it exactly."""
 
 
@@ -220,6 +220,22 @@ class MoreRecorded(Message, tag=23):
     attempt: int
 
 
+class StartedUp(Message, tag=27):
+    """The start-up hook that Welcome named was called: assign attempts now.
+
+    Attributes:
+        seconds: Time it took.
+        failure: What it raised; then the worker ends.
+    """
+
+    seconds: float
+    failure: Failure | None = None
+
+
+class Worn(Message, tag=28):
+    """The worker has more memory than Welcome allows it to keep: assign nothing more."""
+
+
 class Abort(Message, tag=22):
     """From another process of the user: stop a run, or one action of it. Answered by Answer."""
 
@@ -228,6 +244,14 @@ class Abort(Message, tag=22):
 
 
 # --- controller -> worker -------------------------------------------------------------------------
+
+
+class SecretValue(msgspec.Struct, frozen=True, array_like=True):
+    """A secret for one worker: the value of ``variable``, or of the file whose path it holds."""
+
+    variable: str
+    value: bytes
+    is_file: bool = False
 
 
 class Welcome(Message, tag=30):
@@ -241,6 +265,9 @@ class Welcome(Message, tag=30):
         sync: Whether stored blobs must survive power loss.
         storage: URL of where blobs live if the folder holds copies only, else "".
         home: Folder of checkpoints and reports.
+        startup: What to call before :class:`StartedUp` is said, if anything.
+        max_memory: Bytes beyond which it says :class:`Worn`; 0: never.
+        secrets: To be found in environment variables, and nowhere else.
     """
 
     bundle: Bundle
@@ -250,6 +277,9 @@ class Welcome(Message, tag=30):
     sync: bool = True
     storage: str = ""
     home: str = ""
+    startup: Loader | None = None
+    max_memory: int = 0
+    secrets: tuple[SecretValue, ...] = ()
 
 
 class Assign(Message, tag=31):
@@ -368,6 +398,8 @@ FromWorker = (
     | Returned
     | CancelCall
     | Event
+    | StartedUp
+    | Worn
     | Abort
 )
 ToWorker = (

@@ -40,9 +40,11 @@ from perdure._wire.framing import decode_to_worker, encode
 from perdure._wire.lingering import LITTLE, LoopConversation
 from perdure._wire.messages import ToWorker
 from perdure._worker import logs
-from perdure._worker.attempt import OWN_CODE, Attempt, stopped
+from perdure._worker.attempt import Attempt
 from perdure._worker.death import die
+from perdure._worker.endings import OWN_CODE, stopped
 from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, FRAME_MESSAGES, Pace, Session
+from perdure._worker.startup import start_up_on_loop
 from perdure._worker.stream import LoopStream
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ def run(link: "Link") -> None:
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
     try:
+        if not loop.run_until_complete(start_up_on_loop(executor, link)):
+            return
         loop.run_until_complete(executor.connect())
         loop.call_soon(executor.begin, link.messages)
         while not executor.stopped:
@@ -270,6 +274,7 @@ class AsyncExecutor(Session):
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
         self.surroundings.leave_if_forked(outcome)
+        outcome = self.guarded(attempt, outcome)
         attempt.publish()
         with self.lock:
             if not attempt.calls:

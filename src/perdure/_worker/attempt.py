@@ -6,12 +6,10 @@ a million calls holds only those in flight. Failures stay listed until user code
 """
 
 import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from perdure import _serde
@@ -38,10 +36,10 @@ from perdure._wire.messages import (
     Recorded,
     Sleep,
 )
+from perdure._worker.endings import drop_own_frames, stopped
 from perdure._worker.known import FEW, MANY, Known
 from perdure._worker.patience import MANY_CALLS
-from perdure.errors import CancelledError as PerdureCancelledError
-from perdure.errors import PerdureError, SerializationError, TaskTimeoutError
+from perdure.errors import PerdureError, SerializationError
 
 if TYPE_CHECKING:
     from perdure._api.report import Report
@@ -97,6 +95,11 @@ class Attempt:
     def task_number(self) -> int:
         """Number under which the controller introduced the task."""
         return self._assign.task
+
+    @property
+    def state(self) -> Any:
+        """What was made when the worker was started up."""
+        return self._session.state
 
     # --- executing --------------------------------------------------------------------------------
 
@@ -465,31 +468,6 @@ class Attempt:
         with self._session.lock:
             self._draws += 1
             return self._draws - 1
-
-
-def stopped(reason: str, error: BaseException | None = None) -> Failure:
-    """Return the failure of an attempt that was told to stop."""
-    kind = TaskTimeoutError if reason == "timeout" else PerdureCancelledError
-    text = "".join(traceback.format_exception(error)) if error is not None else ""
-    return Failure(
-        type=f"{kind.__module__}.{kind.__qualname__}",
-        message="the attempt ran out of time" if reason == "timeout" else "cancelled",
-        traceback=text,
-        code=kind.code,
-        retryable=kind.retryable,
-    )
-
-
-OWN_CODE: set[CodeType] = set()
-"""Code of the executors' functions that call user code: no use in a user's traceback."""
-
-
-def drop_own_frames(error: BaseException) -> None:
-    """Let the traceback begin in user code."""
-    top = error.__traceback__
-    while top is not None and top.tb_next is not None and top.tb_frame.f_code in OWN_CODE:
-        top = top.tb_next
-    error.__traceback__ = top
 
 
 def listed(names: "Counter[str]", limit: int = 5) -> str:

@@ -13,6 +13,7 @@ import pickle
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -36,24 +37,43 @@ def load_task(loader: Loader, bundle: Bundle) -> Task[..., Any]:
     Raises:
         TaskLoadError: It cannot be found, or the user's code fails when it is imported.
     """
-    if loader.kind == "pickle":
-        found, where = _unpickle(loader.payload), loader.module
-    else:
-        where = loader.module if loader.kind == "module" else bundle.main_module or bundle.main
-        try:
-            if loader.kind == "main" and not bundle.main_module:
-                module = load_main(where)
-            else:
-                module = importlib.import_module(where)
-        except (Exception, SystemExit) as error:
-            _refuse(where, error)
-        found = _walk(module, loader.qualname, where)
+    found, where = _find(loader, bundle)
     if not isinstance(found, Task):
         raise TaskLoadError(
             f"{where}: {loader.qualname or found!r} is a {type(found).__name__}, not a task",
             hint="it was a task when the run started: has its @env.task decorator gone?",
         )
     return found
+
+
+def load_hook(loader: Loader, bundle: Bundle) -> Callable[[], Any]:
+    """Return the start-up hook that ``loader`` names, importing its module if need be.
+
+    Raises:
+        TaskLoadError: It cannot be found, or the user's code fails when it is imported.
+    """
+    found, where = _find(loader, bundle)
+    if not callable(found):
+        raise TaskLoadError(
+            f"{where}: {loader.qualname} is a {type(found).__name__}, not a function",
+            hint="it was when the run started: has its @env.on_start decorator gone?",
+        )
+    return found
+
+
+def _find(loader: Loader, bundle: Bundle) -> tuple[object, str]:
+    """Return what ``loader`` names, and where it is."""
+    if loader.kind == "pickle":
+        return _unpickle(loader.payload), loader.module
+    where = loader.module if loader.kind == "module" else bundle.main_module or bundle.main
+    try:
+        if loader.kind == "main" and not bundle.main_module:
+            module = load_main(where)
+        else:
+            module = importlib.import_module(where)
+    except (Exception, SystemExit) as error:
+        _refuse(where, error)
+    return _walk(module, loader.qualname, where), where
 
 
 def load_main(path: str) -> ModuleType:

@@ -12,6 +12,9 @@ to remember ranges.
   the end of exactly these bytes) where they went; the context variable :data:`current` says for
   whom. What C code or subprocesses write while several attempts are active belongs to nobody: it
   stays readable in the worker's log.
+
+In a worker that has secrets, descriptors 1 and 2 are a pipe to a process that masks them
+(``sieve.py``), and the streams of an async worker mask what they write through.
 """
 
 import io
@@ -22,6 +25,8 @@ from contextvars import ContextVar
 from pathlib import Path
 
 from perdure._core.model import LogSpan
+from perdure._secrets.masking import Flow, Mask
+from perdure._worker.sieve import Sieve
 
 current: ContextVar[int] = ContextVar("perdure_attempt", default=0)
 """Handle of the attempt on whose behalf the running code writes; 0 if none."""
@@ -45,11 +50,19 @@ class LogCapture:
         self._log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
         self._lock = threading.Lock()  # nobody may move the position between a write and a look
         self._streams = (sys.stdout, sys.stderr)
+        self._mask: Mask | None = None
+        self._sieve: Sieve | None = None
+        self._flows: dict[int, Flow] = {}
         self._active: dict[int, _Ranges] = {}
         self._alone: _Ranges | None = None
         if interleaved:
             sys.stdout = self._stream(1)
             sys.stderr = self._stream(2)
+
+    def guard(self, mask: Mask) -> None:
+        """Keep secrets out of the log from now on."""
+        self._mask = mask
+        self._sieve = Sieve(mask, self._log)
 
     def begin(self, attempt: int) -> None:
         """The attempt starts to run; the caller sets :data:`current` in its context."""
@@ -64,6 +77,8 @@ class LogCapture:
 
     def end(self, attempt: int) -> tuple[LogSpan, ...]:
         """The attempt has ended; return the ranges it wrote, in order."""
+        if (flow := self._flows.pop(attempt, None)) is not None:
+            self._write(flow.rest(), attempt)
         ranges = self._active.pop(attempt)
         if ranges is self._alone:
             ranges.add(ranges.since, self._size())
@@ -77,14 +92,26 @@ class LogCapture:
                 stream.flush()
             except ValueError:  # closed by user code
                 continue
+        if self._sieve is not None:
+            self._sieve.settle()
         with self._lock:
             return os.lseek(self._log, 0, os.SEEK_END)
 
     def append(self, data: memoryview) -> int:
         """Write to the log for the running code, and return how many bytes it took."""
+        attempt = current.get()
+        if self._mask is None:
+            return self._write(data, attempt)
+        flow = self._flows.setdefault(attempt, Flow(self._mask))
+        rest = memoryview(flow.feed(bytes(data)))
+        while rest:
+            rest = rest[self._write(rest, attempt) :]
+        return len(data)
+
+    def _write(self, data: memoryview | bytes, attempt: int) -> int:
         with self._lock:
             size = os.write(self._log, data)
-            ranges = self._active.get(current.get())
+            ranges = self._active.get(attempt)
             if ranges is not None and ranges is not self._alone:
                 end = os.lseek(self._log, 0, os.SEEK_CUR)
                 ranges.add(end - size, end)

@@ -14,7 +14,7 @@ from perdure._core.model import Bundle
 from perdure._engines.forkserver_protocol import Setup, Spawn
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Hello, ToWorker, Welcome
-from perdure._worker import async_executor, death, loader, sync_executor
+from perdure._worker import async_executor, death, loader, secrets, sync_executor
 from perdure._worker.logs import LogCapture
 from perdure.config import log_path
 from perdure.errors import ProtocolError, StorageError
@@ -59,6 +59,8 @@ def work(setup: Setup, request: Spawn, parent: int) -> int:
     _adopt_bundle(request.bundle)
     path = log_path(Path(setup.logs), request.worker)
     link = _greet(setup, request, LogCapture(path, interleaved=request.is_async))
+    if link.welcome.secrets:
+        link.logs.guard(secrets.adopt(link.welcome.secrets))
     executor = async_executor if request.is_async else sync_executor
     executor.run(link)
     _finish()

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perdure._api.future import Future, ThreadFuture
+from perdure._api.hooks import no_state
 from perdure._api.task import Task
 from perdure._blobs.opening import open_blobs
 from perdure._core.model import Failure, TaskSpec
+from perdure._secrets import masking
+from perdure._serde import Encoded
 from perdure._wire.messages import (
     Absent,
     Assign,
@@ -29,12 +32,15 @@ from perdure._wire.messages import (
     Revoke,
     Stop,
     ToWorker,
+    Worn,
 )
 from perdure._worker import recorded
 from perdure._worker.attempt import Attempt
 from perdure._worker.loader import load_task
 from perdure._worker.patience import Patience
 from perdure._worker.surroundings import Surroundings
+from perdure._worker.wear import own_memory
+from perdure.errors import SerializationError
 
 if TYPE_CHECKING:
     from perdure._worker.main import Link
@@ -72,6 +78,10 @@ class Session(ABC):
         self.home = Path(welcome.home)
         self.sync = welcome.sync
         self.logs = link.logs
+        self.mask = masking.installed()
+        self._started_state: Any = None
+        self._has_state = welcome.startup is not None
+        self._max_memory = welcome.max_memory
         self.surroundings = Surroundings()
         self.patience = Patience()
         self._sock: socket.socket = link.sock
@@ -82,6 +92,39 @@ class Session(ABC):
         self._numbers: dict[TaskSpec, int] = {}
         self._specs: dict[int, TaskSpec] = {}
         self._tasks: dict[int, Task[..., Any]] = {}
+
+    # --- the worker as a whole --------------------------------------------------------------------
+
+    @property
+    def state(self) -> Any:
+        """What the start-up hook returned.
+
+        Raises:
+            ConfigurationError: There is none.
+        """
+        if not self._has_state:
+            raise no_state()
+        return self._started_state
+
+    @state.setter
+    def state(self, state: Any) -> None:
+        self._started_state = state
+
+    def guarded(self, attempt: Attempt, outcome: Encoded | Failure) -> Encoded | Failure:
+        """Return the outcome without secrets; also say so if the worker has grown too large."""
+        if self._max_memory and own_memory() > self._max_memory:
+            self._max_memory = 0
+            with self.lock:
+                self.messages.append(Worn())
+        if self.mask is None:
+            return outcome
+        if isinstance(outcome, Encoded):
+            try:
+                self.mask.refuse(f"the result of {attempt.task}", outcome.data)
+            except SerializationError as error:
+                return attempt.failed(error, None)
+            return outcome
+        return self.mask.failure(outcome)
 
     # --- tasks ------------------------------------------------------------------------------------
 

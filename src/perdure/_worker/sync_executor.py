@@ -46,8 +46,9 @@ from perdure._serde import Encoded
 from perdure._wire.framing import decode_to_worker, encode
 from perdure._wire.messages import Blocked, Unblocked
 from perdure._worker import logs
-from perdure._worker.attempt import OWN_CODE, Attempt, stopped
+from perdure._worker.attempt import Attempt
 from perdure._worker.death import die
+from perdure._worker.endings import OWN_CODE, stopped
 from perdure._worker.intake import Intake
 from perdure._worker.session import (
     FLUSH_MESSAGES,
@@ -55,6 +56,7 @@ from perdure._worker.session import (
     Pace,
     Session,
 )
+from perdure._worker.startup import start_up
 
 if TYPE_CHECKING:
     from perdure._worker.main import Link
@@ -73,8 +75,9 @@ def run(link: "Link") -> None:
     """Execute attempts until the controller says Stop; if the connection is lost, die."""
     executor = SyncExecutor(link)
     signal.signal(_SIGNAL, executor.interrupt)
-    executor.start(link)
-    executor.serve()
+    if start_up(executor, link):
+        executor.start(link)
+        executor.serve()
 
 
 class SyncExecutor(Session):
@@ -263,6 +266,7 @@ class SyncExecutor(Session):
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
         self.surroundings.leave_if_forked(outcome)
+        outcome = self.guarded(attempt, outcome)
         attempt.publish()
         log = self.logs.end(attempt.handle)
         with self.lock:

@@ -22,6 +22,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.ActionNotFoundError: NOT_FOUND,
     errors.ArtifactNotFoundError: NOT_FOUND,
     errors.ArtifactConflictError: USAGE,
+    errors.SecretNotFoundError: NOT_FOUND,
     errors.ConfigurationError: USAGE,
     errors.NotSupportedError: USAGE,
     errors.TypeCheckError: USAGE,

@@ -32,7 +32,7 @@ from perdure._core.records import RunRow
 from perdure._serde import Encoded
 from perdure._worker import recorded
 from perdure._worker.loader import load_task
-from perdure.client import link
+from perdure.client import link, startups
 from perdure.client.rerunning import recorded_bundle
 from perdure.errors import ConfigurationError, NotSupportedError, TaskLoadError
 
@@ -71,6 +71,8 @@ class Rehearsal:
         self._occurrences = Occurrences()
         self._draws = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._hook = task.env.hook
+        startups.adopt_secrets(task, bundle)
         binder = task.binder()
         given = _serde.loads(inputs, self.blobs, values)
         self.arguments = binder.arguments(given)
@@ -83,6 +85,8 @@ class Rehearsal:
 
     def execute(self) -> Any:
         """Execute the function to its end and return what it returned."""
+        if not self.is_async:
+            startups.start_up(self._hook)
         scopes.set_process_wide(self)
         try:
             return copy_context().run(self._call)
@@ -92,9 +96,15 @@ class Rehearsal:
 
     def _call(self) -> Any:
         scopes.enter(self)
+        if self.is_async:
+            return asyncio.run(self._on_loop())
         positional, keyword = self.arguments
-        result = self.function(*positional, **keyword)
-        return asyncio.run(result) if self.is_async else result
+        return self.function(*positional, **keyword)
+
+    async def _on_loop(self) -> Any:
+        await startups.start_up_on_loop(self._hook)
+        positional, keyword = self.arguments
+        return await self.function(*positional, **keyword)
 
     def _clean_up(self) -> None:
         if self._folder is not None:
@@ -116,6 +126,11 @@ class Rehearsal:
     def run_created(self) -> float:
         """When the run was asked for, in wall-clock seconds."""
         return self._row.created
+
+    @property
+    def state(self) -> Any:
+        """What the start-up hook has returned here."""
+        return startups.state_of(self._hook)
 
     @property
     def custom_context(self) -> Mapping[str, Any]:
@@ -151,6 +166,8 @@ class Rehearsal:
 
     def execute_inside(self) -> Encoded:
         """Execute it as a child of another, and return the value as a child's value comes."""
+        if not self.is_async:
+            startups.start_up(self._hook)
         try:
             return _serde.dumps(copy_context().run(self._call), self.blobs)
         finally:
@@ -161,9 +178,8 @@ class Rehearsal:
         scopes.enter(self)
         if not self.is_async:
             return self.execute_inside()
-        positional, keyword = self.arguments
         try:
-            return _serde.dumps(await self.function(*positional, **keyword), self.blobs)
+            return _serde.dumps(await self._on_loop(), self.blobs)
         finally:
             self._clean_up()
 

@@ -151,6 +151,7 @@ def _start(
     from perdure._api import caching
     from perdure._api.task import Task
     from perdure._version.snapshot import snapshot
+    from perdure.client.secrets import check_secrets
 
     refuse_inside_action("run")
     if not isinstance(task, Task):
@@ -186,6 +187,8 @@ def _start(
     known = link.find(row.name) if context.name else None
     if known is None:
         row.bundle = snapshot(blobs)
+        if spec.reuse.secrets:
+            check_secrets(row)
         try:
             link.runtime().submit(row)
         except RunConflictError:  # another process was faster with the same name

@@ -1,0 +1,32 @@
+"""How an attempt that does not return a value ends, as failures and tracebacks tell it."""
+
+import traceback
+from types import CodeType
+
+from perdure._core.model import Failure
+from perdure.errors import CancelledError, TaskTimeoutError
+
+
+def stopped(reason: str, error: BaseException | None = None) -> Failure:
+    """Return the failure of an attempt that was told to stop."""
+    kind = TaskTimeoutError if reason == "timeout" else CancelledError
+    text = "".join(traceback.format_exception(error)) if error is not None else ""
+    return Failure(
+        type=f"{kind.__module__}.{kind.__qualname__}",
+        message="the attempt ran out of time" if reason == "timeout" else "cancelled",
+        traceback=text,
+        code=kind.code,
+        retryable=kind.retryable,
+    )
+
+
+OWN_CODE: set[CodeType] = set()
+"""Code of the executors' functions that call user code: no use in a user's traceback."""
+
+
+def drop_own_frames(error: BaseException) -> None:
+    """Let the traceback begin in user code."""
+    top = error.__traceback__
+    while top is not None and top.tb_next is not None and top.tb_frame.f_code in OWN_CODE:
+        top = top.tb_next
+    error.__traceback__ = top
