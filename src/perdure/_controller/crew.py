@@ -9,7 +9,7 @@ from perdure._controller.endings import judge
 from perdure._core.effects import Effects
 from perdure._core.model import Bundle
 from perdure._core.state import Worker
-from perdure._ports import WorkerExit, WorkerRequest
+from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
 from perdure._wire.messages import Welcome
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Crew:
 
     async def start(self, address: str, token: str) -> None:
         """Get the engine ready."""
-        await self._engine.start(address, token, self._exited)
+        await self._engine.start(address, token, self._exited, self._delayed)
         self._listen()
 
     async def stop(self) -> None:
@@ -74,15 +74,19 @@ class Crew:
         for worker in effects.kills:
             self._engine.kill(worker.number)
         effects.kills.clear()
+        for text in effects.warnings:
+            self._controller.warn(text)
+        effects.warnings.clear()
 
     def _spawn(self, worker: Worker) -> None:
-        bundle, is_async, env_vars, _ = worker.pool.key
+        bundle, is_async, env_vars, _, recipe = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
                 is_async=is_async,
                 env_vars=env_vars,
                 bundle=self._bundles[bundle],
+                recipe=recipe,
             )
         )
 
@@ -117,6 +121,12 @@ class Crew:
         else:
             worker.stopping = True
             self._engine.kill(worker.number)
+
+    def _delayed(self, delay: WorkerDelay) -> None:
+        """The engine has something to do before workers can start."""
+        self._controller.warn(delay.text)
+        with self._controller.batch():
+            self._machine.delayed(delay.workers, delay.text)
 
     def _exited(self, exit_: WorkerExit) -> None:
         """The engine's report. What the worker had sent before it died is handled first."""

@@ -1,6 +1,7 @@
 """Failures the controller itself makes. Their ``code`` names the class that users catch."""
 
 from perdure._core.model import Failure
+from perdure.errors import PerdureError
 
 
 def _failure(name: str, code: str, message: str, *, retryable: bool = False) -> Failure:
@@ -36,6 +37,17 @@ def out_of_memory(message: str) -> Failure:
 def infeasible(message: str) -> Failure:
     """No node could ever satisfy the request."""
     return _failure("InfeasibleError", "infeasible", message)
+
+
+def unplaced(error: PerdureError) -> Failure:
+    """There is nowhere to start a worker."""
+    text = f"{error.message}\n{error.hint}" if error.hint != error.advice else error.message
+    return _failure(type(error).__name__, error.code, text, retryable=error.retryable)
+
+
+def not_applied(unapplied: str) -> Failure:
+    """Nothing may be left out of an image, and something would be."""
+    return _failure("NotSupportedError", "not_supported", unapplied)
 
 
 def too_deep(depth: int) -> Failure:

@@ -77,7 +77,8 @@ class Scheduler:
         task = run.tasks.get(spec)
         if task is None:
             env_vars = tuple(sorted({**run.env_vars, **dict(spec.env_vars)}.items()))
-            key: PoolKey = (run.bundle, spec.is_async, env_vars, spec.reuse)
+            recipe = spec.image.recipe
+            key: PoolKey = (run.bundle, spec.is_async, env_vars, spec.reuse, recipe)
             pool = self.pools.setdefault(key, Pool(key, spec.is_async, spec.reuse))
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
             shortage = self.ledger.shortage(spec.demand)
