@@ -18,6 +18,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from perdure import _serde
@@ -25,9 +26,10 @@ from perdure._api import caching, locating
 from perdure._api.binding import Binder
 from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
+from perdure._api.image import Image, image_of
 from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
 from perdure._api.scope import Scope, current
-from perdure._core.model import Reuse, TaskSpec
+from perdure._core.model import ImageRef, Reuse, TaskSpec
 from perdure._modules import canonical
 from perdure.errors import (
     ConfigurationError,
@@ -59,6 +61,7 @@ class Settings:
     reusable: ReusePolicy | None = None
     cache: Cache = field(default_factory=lambda: Cache("disable"))
     entrypoint: bool = False
+    image: Image | None = None
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -73,6 +76,7 @@ class Settings:
             ReusePolicy.of(options["reusable"]) if "reusable" in options else self.reusable,
             Cache.of(options["cache"]) if "cache" in options else self.cache,
             bool(options["entrypoint"]) if "entrypoint" in options else self.entrypoint,
+            image_of(options["image"]) if "image" in options else self.image,
         )
 
 
@@ -193,6 +197,8 @@ class Task(Generic[P, R]):
             error.task = error.task or self.name
             raise
         spec = self._spec or self.spec()
+        if spec.image.recipe:
+            _recipes().store(spec.image, scope.blobs)
         if spec.cache is None:
             return scope.call(spec, inputs)
         return scope.call(spec, inputs, caching.marks(spec.cache, inputs, scope.blobs))
@@ -221,13 +227,20 @@ class Task(Generic[P, R]):
     def spec(self) -> TaskSpec:
         """Return everything that decides how the task is executed."""
         # What travels by value is taken anew for each run: what it refers to may have changed since
-        # (a notebook's cell was run again). Inside a run it is what the run started with.
-        stale = self._spec is not None and self._spec.loader.kind == "pickle" and current() is None
-        if self._spec is None or stale:
+        # (a notebook's cell was run again), and so may the files that an image names. Inside a run
+        # it is what the run started with.
+        known, settings = self._spec, self.settings
+        if known is not None and current() is None:
+            known = known if known.loader.kind != "pickle" and settings.image is None else None
+        if known is None:
             from perdure._bundle import fingerprint
 
-            settings = self.settings
-            self._spec = TaskSpec(
+            image, env_vars = ImageRef(), settings.env_vars
+            if settings.image is not None:
+                image = _recipes().refer(settings.image)
+                of_image = _recipes().variables(settings.image)
+                env_vars = tuple(sorted((of_image | dict(env_vars)).items()))
+            known = self._spec = TaskSpec(
                 name=self.name,
                 loader=locating.loader_of(self),
                 is_async=self.is_async,
@@ -235,19 +248,20 @@ class Task(Generic[P, R]):
                 demand=settings.resources.demand(),
                 retry=settings.retries.policy(),
                 timeout=settings.timeout.policy(),
-                env_vars=settings.env_vars,
+                env_vars=env_vars,
                 reuse=settings.reusable.reuse(self.env.name) if settings.reusable else Reuse(),
-                cache=caching.policy(self, settings.cache) if settings.cache.is_enabled else None,
+                cache=caching.policy(self, image) if settings.cache.is_enabled else None,
+                image=image,
             )
-        return self._spec
+        return known
 
     def override(self, **options: Any) -> "Task[P, R]":
         """Return this task with other settings; falsy values count, None means the default.
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``, ``reusable`` (a
-                :class:`ReusePolicy`, or ``"off"``).
+                ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``, ``image``,
+                ``reusable`` (a :class:`ReusePolicy`, or ``"off"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.
@@ -291,6 +305,13 @@ class Task(Generic[P, R]):
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again; compiled checks do not pickle.
         return self.__dict__ | {"_spec": None, "_binder": None}
+
+
+def _recipes() -> ModuleType:
+    """Return what images mean, for those who have any: it knows a lot of the standard library."""
+    from perdure._api import recipes
+
+    return recipes
 
 
 def _short_name(function: Callable[..., Any]) -> str:
