@@ -28,7 +28,7 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Resources Cache ReusePolicy RetryStrategy Backoff Timeout trace group
+        TaskEnvironment Task Image Resources Cache ReusePolicy RetryStrategy Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": """
