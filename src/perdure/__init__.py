@@ -7,7 +7,7 @@ costs next to nothing.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from perdure import _absent
+from perdure import _absent, _modules
 
 if TYPE_CHECKING:
     from perdure import artifacts as artifacts
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from perdure._api.environment import TaskEnvironment as TaskEnvironment
     from perdure._api.future import Future as Future
     from perdure._api.grouping import group as group
+    from perdure._api.image import Image as Image
     from perdure._api.logger import logger as logger
     from perdure._api.mapping import map as map  # noqa: A004  # perdure.map
     from perdure._api.options import Backoff as Backoff
@@ -57,7 +58,8 @@ if TYPE_CHECKING:
     from perdure.client.settings import init_from_config as init_from_config
     from perdure.client.settings import init_in_cluster as init_in_cluster
 
-__version__ = "0.1.0"
+
+__version__ = _modules.VERSION
 
 _HOMES = {
     "perdure": ("artifacts", "durable", "errors", "git", "io", "remote", "report", "types"),
@@ -67,6 +69,7 @@ _HOMES = {
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),
     "perdure._api.grouping": ("group",),
+    "perdure._api.image": ("Image",),
     "perdure._api.logger": ("logger",),
     "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "ReusePolicy", "Timeout"),
     "perdure._api.mapping": ("map",),

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from perdure.errors import NotSupportedError
 
 _HERE = "leave it out: tasks run in this interpreter, with what is installed here"
+_BUILD = "environments are made when they are needed, or ahead of that with perdure build FILE"
 _STARTED = "start runs when they are due: python script.py, or perdure run script.py"
 _SERVER = "runs are on this machine: perdure.run(task, ...)"
 _GPU = "give the number of devices: perdure.Resources(gpu=1)"
@@ -36,8 +37,7 @@ _NAMES = {
     "FixedRate": _STARTED,
     "GPU": _GPU,
     "HABANA_GAUDI": _GPU,
-    "Image": _HERE,
-    "ImageBuild": _HERE,
+    "ImageBuild": _BUILD,
     "Link": "print what is worth linking to; the log is kept",
     "Neuron": _GPU,
     "OnArtifact": _STARTED,
@@ -47,8 +47,8 @@ _NAMES = {
     "TriggerTime": _STARTED,
     "TriggeredArtifact": _STARTED,
     "TriggeredPartition": _STARTED,
-    "build": _HERE,
-    "build_images": _HERE,
+    "build": _BUILD,
+    "build_images": _BUILD,
     "current_domain": _SERVER,
     "current_project": _SERVER,
     "deploy": _SERVER,

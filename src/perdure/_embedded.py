@@ -8,7 +8,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cached_property
@@ -27,6 +27,7 @@ from perdure.errors import RunNotFoundError
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
+    from perdure._environments.store import Environment
     from perdure._openlineage.emitter import Emitter
     from perdure._views.sqlite import SqliteViews
 
@@ -75,7 +76,7 @@ class Runtime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.pid = os.getpid()
-        engine = LocalEngine(config.logs)
+        engine = LocalEngine(config.logs, self._environment)
         engine.prelaunch()  # it boots while the rest is imported and opened
         with contextlib.ExitStack() as undo:
             undo.callback(engine.abandon)
@@ -111,6 +112,17 @@ class Runtime:
         controller = Controller(config, self.journal, values, engine, _warn, echo)
         undo.callback(controller.presence.close)
         return controller
+
+    def _environment(
+        self, recipe: bytes, tell: Callable[[str], None], stop: threading.Event
+    ) -> "Environment":
+        """Return the environment of an image, which may have to be built first."""
+        from perdure._environments.recipe import decode_recipe
+        from perdure._environments.store import Environments
+
+        return Environments(self.config.environments).have(
+            decode_recipe(self.blobs.get(recipe)), tell, stop
+        )
 
     def _make_emitter(self, config: Config) -> "Emitter | None":
         from perdure._openlineage.setting import is_wanted

@@ -9,10 +9,16 @@ The script a user starts is ``__main__`` in that process, yet a worker must not 
 import sys
 from types import ModuleType
 
+VERSION = "0.1.0"
+"""Version of Perdure."""
+
 LOADED_MAIN = "__perdure_main__"
 """``__name__`` of a main script that was loaded rather than started."""
 
 MAIN = "__main__"
+
+PYTHON = "{}.{}".format(*sys.version_info)
+"""Version of Python without the last number: bytecode of one means nothing to another."""
 
 RECORDED: set[str] = set()
 """Files of which this process uses the recorded text instead of what is on disk now."""

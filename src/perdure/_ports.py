@@ -25,6 +25,7 @@ from perdure._core.records import (
     RunEnd,
     RunRow,
 )
+from perdure.errors import PerdureError
 
 __all__ = [
     "ActionRow",
@@ -45,6 +46,7 @@ __all__ = [
     "RunRow",
     "Sink",
     "Values",
+    "WorkerDelay",
     "WorkerExit",
     "WorkerRequest",
 ]
@@ -279,12 +281,26 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
         is_async: Executor kind: event loop or main thread.
         env_vars: Set in the process.
         bundle: Code it will load; also gives cwd, sys.path, argv.
+        recipe: Blob that says what has to be installed where it runs; b"": what is here.
     """
 
     worker: int
     is_async: bool
     env_vars: tuple[tuple[str, str], ...] = ()
     bundle: Bundle = Bundle()
+    recipe: bytes = b""
+
+
+class WorkerDelay(msgspec.Struct, frozen=True, kw_only=True):
+    """Something has to be done before worker processes can start, or has been done.
+
+    Attributes:
+        workers: Their numbers.
+        text: What, in words.
+    """
+
+    workers: tuple[int, ...]
+    text: str
 
 
 class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,6 +312,7 @@ class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
         signal: Signal that killed it, or None.
         out_of_memory: The kernel's out-of-memory killer is known to be the cause.
         output: Last lines it wrote before it said Hello, "" afterwards.
+        error: Why there is nowhere to start it, if that is so.
     """
 
     worker: int
@@ -303,13 +320,20 @@ class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     out_of_memory: bool = False
     output: str = ""
+    error: PerdureError | None = None
 
 
 class Engine(Protocol):
     """Places worker processes and reports their deaths. Called from the controller's loop only."""
 
-    async def start(self, address: str, token: str, on_exit: Callable[[WorkerExit], None]) -> None:
-        """Get ready to place workers that dial ``address``; ``on_exit`` is called on the loop."""
+    async def start(
+        self,
+        address: str,
+        token: str,
+        on_exit: Callable[[WorkerExit], None],
+        on_delay: Callable[[WorkerDelay], None] = lambda delay: None,
+    ) -> None:
+        """Get ready to place workers that dial ``address``; the others are called on the loop."""
 
     def spawn(self, request: WorkerRequest) -> None:
         """Place a worker. It dials home when ready; if it cannot start, ``on_exit`` tells."""

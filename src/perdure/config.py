@@ -123,6 +123,11 @@ class Config:
         return self.home / _REPORTS
 
     @property
+    def environments(self) -> Path:
+        """Folder of what is installed for images; removed when unused: see ``perdure gc``."""
+        return self.home / "environments"
+
+    @property
     def controllers(self) -> Path:
         """Folder in which live controllers keep their lock, socket and token."""
         return self.home / "controllers"

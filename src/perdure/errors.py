@@ -16,6 +16,8 @@
     │   ├── WorkerLostError        the process died: segfault, os._exit, SIGKILL
     │   ├── CancelledError         cancelled or aborted
     │   ├── InfeasibleError        no node could ever satisfy the request
+    │   ├── EnvironmentBuildError  what an image asks for cannot be installed
+    │   │   └── EnvironmentUnavailableError   a package index cannot be reached
     │   ├── NestingTooDeepError    tasks calling tasks without end          (RecursionError)
     │   └── RemoteError            stand-in for an exception that could not be carried over
     ├── NonRecoverableError        raise it in a task to stop retries
@@ -202,6 +204,21 @@ class InfeasibleError(ExecutionError):
 
     code = "infeasible"
     advice = "lower resources= of the task, or run it on a larger machine"
+
+
+class EnvironmentBuildError(ExecutionError):
+    """What the image of a task asks for cannot be installed; the message is the resolver's."""
+
+    code = "environment_build"
+    advice = "perdure build FILE tries again, and shows what uv says"
+
+
+class EnvironmentUnavailableError(EnvironmentBuildError):
+    """What the image of a task asks for could not be fetched: a package index was not reached."""
+
+    code = "environment_unavailable"
+    retryable = True
+    advice = "is the network up? what was fetched before is kept; try again"
 
 
 class NestingTooDeepError(ExecutionError, RecursionError):

@@ -11,11 +11,11 @@ import perdure
 from perdure import errors
 
 REFUSED = [
-    "CachePolicy", "Cron", "GPU", "Image", "PodTemplate",
+    "CachePolicy", "Cron", "GPU", "ImageBuild", "PodTemplate",
     "Trigger", "deploy", "serve", "current_project",
 ]  # fmt: skip
 OPTIONS = {
-    "image": "ghcr.io/a/b:c", "queue": "gpu",
+    "queue": "gpu",
     "plugin_config": object(), "pod_template": "big", "interruptible": True, "include": ("a",),
     "service_account": "me",
 }  # fmt: skip

@@ -94,13 +94,14 @@ class Desk:
         (hello,) = decode_from_worker(await reader.readexactly(size))
         self._hellos.put_nowait(Peer(hello, reader, writer))
 
-    def request(self, worker, is_async=False, env_vars=(), **bundle):
+    def request(self, worker, is_async=False, env_vars=(), recipe=b"", **bundle):
         self.engine.spawn(
             WorkerRequest(
                 worker=worker,
                 is_async=is_async,
                 env_vars=env_vars,
                 bundle=msgspec.structs.replace(self.bundle, **bundle),
+                recipe=recipe,
             )
         )
 

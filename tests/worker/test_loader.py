@@ -187,6 +187,11 @@ def test_a_pickle_that_cannot_be_read_is_a_load_error():
         load_task(Loader("pickle", "script", "f", b"cnowhere\nf\n."), Bundle())
 
 
+def test_a_pickle_of_another_python_is_not_even_read():
+    with pytest.raises(TaskLoadError, match=r"from Python 3\.99 cannot run under Python"):
+        load_task(Loader("pickle", payload=b"crash", python="3.99"), Bundle())
+
+
 def test_in_the_process_that_runs_the_script_it_is_not_loaded_a_second_time(tmp_path):
     path = tmp_path / "script.py"
     path.write_text(

@@ -157,7 +157,9 @@ def test_the_death_of_the_forkserver_ends_its_workers_and_is_survived(at_desk, w
 
 
 def test_a_forkserver_that_cannot_boot_is_reported_with_what_it_said(at_desk, monkeypatch):
-    monkeypatch.setattr("perdure._engines.local._BOOT", "raise SystemExit('no luck {fd} {parent}')")
+    monkeypatch.setattr(
+        "perdure._engines.launching._BOOT", "raise SystemExit('no luck {fd} {parent}')"
+    )
 
     async def scenario(desk):
         desk.request(1)
@@ -191,7 +193,7 @@ def test_an_engine_that_was_only_prelaunched_can_be_stopped(tmp_path, wait_for_e
     before = fds()
     engine = LocalEngine(tmp_path)
     engine.prelaunch()
-    pid = engine._server._process.pid
+    pid = engine._here._server._process.pid
     asyncio.run(engine.stop())
     wait_for_end(pid)
     assert not fds() - before
@@ -235,7 +237,7 @@ def test_a_worker_that_cannot_notice_anything_dies_with_the_forkserver(at_desk, 
         peer.start("hold_the_interpreter")
         while b"held" not in desk.log():
             await asyncio.sleep(0.001)
-        desk.engine._workers.clear()  # so that the engine does not help
+        desk.engine._here.workers.clear()  # so that the engine does not help
         os.kill(parent_of(peer.pid), signal.SIGKILL)
         wait_for_end(peer.pid)
 

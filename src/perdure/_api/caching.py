@@ -16,8 +16,8 @@ import msgspec
 from perdure import _serde
 from perdure._blobs.hashing import blake3_of
 from perdure._blobs.memory import MemoryBlobs
-from perdure._core.ids import digest
-from perdure._core.model import CachePolicy, InputMark
+from perdure._core.ids import DIGEST_BYTES, digest
+from perdure._core.model import CachePolicy, ImageRef, InputMark
 from perdure._modules import LOADED_MAIN, MAIN, canonical
 from perdure._ports import Blobs
 from perdure.errors import (
@@ -29,6 +29,7 @@ from perdure.errors import (
 
 if TYPE_CHECKING:
     from perdure._api.task import Task
+    from perdure._version.environment import Environment
 
 _BEHAVIORS = {
     **dict.fromkeys(("auto", "enable", "enabled", "on", "true", "yes"), "auto"),
@@ -185,9 +186,10 @@ _encoded: dict[bytes, bytes] = {}
 _stored: set[bytes] = set()
 
 
-def policy(task: "Task[..., Any]", cache: Cache) -> CachePolicy:
-    """Return how the values of a task are kept."""
-    facts, version = _facts(task, cache)
+def policy(task: "Task[..., Any]", image: ImageRef) -> CachePolicy:
+    """Return how the values of a task are kept, given what it wants to be installed."""
+    cache = task.settings.cache
+    facts, version = _facts(task, cache, image)
     data = encode_facts(facts)
     key = blake3_of([data])
     _encoded[key] = data
@@ -225,7 +227,7 @@ def marks(policy: CachePolicy, inputs: _serde.Encoded, blobs: Blobs) -> dict[str
     return _serde.input_marks(inputs.data, blobs, ignored=policy.ignored)
 
 
-def _facts(task: "Task[..., Any]", cache: Cache) -> tuple[Facts, bytes]:
+def _facts(task: "Task[..., Any]", cache: Cache, image: ImageRef) -> tuple[Facts, bytes]:
     """Return what the keys have in common, and its digest."""
     parameters, defaults = _interface(task.signature)
     hints = [(each.name, each.hint) for each in parameters]
@@ -234,9 +236,8 @@ def _facts(task: "Task[..., Any]", cache: Cache) -> tuple[Facts, bytes]:
         facts = Facts(task.name, parameters, cache.salt, cache.version)
         return facts, _digest(*common, cache.version)
     from perdure._version.code import code_version
-    from perdure._version.environment import environment
 
-    code, surroundings = code_version(task.function), environment()
+    code, surroundings = code_version(task.function), _surroundings(image)
     parts, digests = code.parts, [code.digest, surroundings.digest]
     if task.env.hook is not None:  # what it makes decides what tasks return
         startup = code_version(task.env.hook)
@@ -252,6 +253,21 @@ def _facts(task: "Task[..., Any]", cache: Cache) -> tuple[Facts, bytes]:
         packages=surroundings.packages,
     )
     return facts, _digest(*common, *digests)
+
+
+def _surroundings(image: ImageRef) -> "Environment":
+    """Return what the task finds installed: what its image says, or what there is here.
+
+    The versions that were first found for an image are kept, so it stands for them.
+    """
+    from perdure._version.environment import Environment, environment
+
+    if not image.recipe:
+        return environment()
+    from perdure._api import recipes
+
+    wanted = recipes.known(image)
+    return Environment(image.recipe[:DIGEST_BYTES], wanted.python, tuple(recipes.listed(wanted)))
 
 
 def _interface(signature: inspect.Signature) -> tuple[tuple[Parameter, ...], list[bytes]]:

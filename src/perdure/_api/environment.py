@@ -1,16 +1,17 @@
 """Task environments: settings that several tasks share."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from perdure._api import locating
 from perdure._api.hooks import AnyHook, Hook, check_hook
+from perdure._api.image import image_of
 from perdure._api.options import check_options
 from perdure._api.scope import current
 from perdure._api.task import Settings, Task
 from perdure._core.model import Loader
 from perdure._modules import canonical
-from perdure.errors import ConfigurationError
+from perdure.errors import ConfigurationError, NotSupportedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +30,8 @@ class TaskEnvironment:
     Args:
         name: First part of the names of its tasks.
         resources: What one attempt needs; see :class:`Resources`.
-        image: ``None`` or ``"auto"``: this interpreter. Others are not supported yet.
+        image: What its tasks find installed; see :class:`Image`. ``None`` or ``"auto"``: what is
+            installed here. A string names an image of a registry.
         cache: ``"auto"``: results are kept and found again, in any run; ``"override"``: kept, but
             not looked for; ``"disable"``: neither; or a :class:`Cache`.
         reusable: A :class:`ReusePolicy`: its tasks have worker processes of their own, as many as
@@ -79,12 +81,21 @@ class TaskEnvironment:
         }
         check_options(options | others)
         self.name = name
+        self.image = image_of(image)
         self.description = description
         self.depends_on = list(depends_on or ())
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hook: Hook | None = None
         self._startup: Loader | None = None
         self._options = options
+
+    @classmethod
+    def from_task(cls, name: str, *tasks: Task[..., Any], **options: Any) -> NoReturn:
+        """Refuse: it is for tasks without an environment, and every task has one."""
+        raise NotSupportedError(
+            f"TaskEnvironment.from_task({name!r}, ...) is not supported",
+            hint="decorate the function: @env.task",
+        )
 
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
@@ -97,7 +108,8 @@ class TaskEnvironment:
             function: The function, when used without parentheses.
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
-                ``resources``, ``cache``, ``env_vars``, ``secrets``, ``reusable``, ``docs``,
+                ``resources``, ``cache``, ``env_vars``, ``secrets``, ``reusable``, ``image``,
+                ``docs``,
                 ``entrypoint`` (what ``perdure run FILE`` runs, unless it is told which task),
                 ``report`` and ``produces_artifacts`` (every task may have a report and publish
                 artifacts).

@@ -11,7 +11,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.model import Loader
-from perdure._modules import LOADED_MAIN, MAIN, RECORDED, canonical, find_module, main_module
+from perdure._modules import (
+    LOADED_MAIN,
+    MAIN,
+    PYTHON,
+    RECORDED,
+    canonical,
+    find_module,
+    main_module,
+)
 from perdure.errors import TaskLoadError
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ def loader_of(task: "Task[..., Any]") -> Loader:
     original = named(task)
     # Which errors are worth a retry is for the worker to judge, and found at the task.
     if original is None or original.settings.retries.on != task.settings.retries.on:
-        return Loader("pickle", module, qualname, _by_value(task, task.function.__module__))
+        return Loader("pickle", module, qualname, _by_value(task, task.function.__module__), PYTHON)
     return Loader("main" if module == MAIN else "module", module, qualname)
 
 
@@ -32,7 +40,7 @@ def loader_of_hook(hook: Callable[[], Any]) -> Loader:
     """Return how a worker finds the start-up hook of an environment."""
     module, qualname = canonical(hook.__module__), hook.__qualname__
     if _found(module, qualname) is not hook:
-        return Loader("pickle", module, qualname, _by_value(hook, hook.__module__))
+        return Loader("pickle", module, qualname, _by_value(hook, hook.__module__), PYTHON)
     return Loader("main" if module == MAIN else "module", module, qualname)
 
 

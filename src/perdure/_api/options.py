@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from perdure._api.caching import Cache
+from perdure._api.image import image_of
 from perdure._api.secrets import secrets_of
 from perdure._core.model import MANY, Demand, RetryPolicy, Reuse, TimeoutPolicy
 from perdure.errors import (
@@ -320,7 +321,6 @@ def _is_whole(number: object) -> bool:
 
 
 _HINTS = {
-    "image": "leave it out: tasks run in this interpreter, with what is installed here",
     "checkpoint": "leave it out: every action has perdure.ctx().checkpoint",
     "triggers": "start runs when they are due: python script.py, or perdure run script.py",
 }
@@ -328,14 +328,14 @@ _HINTS = {
 _LEAVE = "leave it out"
 
 NOT_BUILT = frozenset({
-    "image", "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
+    "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
     "schedule", "priority", "service_account", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
     "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
-    "report", "entrypoint", "produces_artifacts", "secrets",
+    "report", "entrypoint", "produces_artifacts", "image", "secrets",
 })  # fmt: skip
 
 
@@ -348,7 +348,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     """
     for option, value in options.items():
         if option in NOT_BUILT:
-            if value and (option, value) != ("image", "auto"):
+            if value:
                 raise refuse(option, hint=_HINTS.get(option, _LEAVE))
         elif option not in TASK_OPTIONS:
             close = get_close_matches(option, TASK_OPTIONS, 1)
@@ -364,6 +364,7 @@ def check_options(options: Mapping[str, Any]) -> None:
         if not isinstance(options.get(option), bool | None):
             raise refuse(f"{option}={options[option]!r}", hint=f"give True or False, or {_LEAVE}")
     Cache.of(options.get("cache"))
+    image_of(options.get("image"))
     RetryStrategy.of(options.get("retries"))
     Timeout.of(options.get("timeout"))
     ReusePolicy.of(options.get("reusable"))

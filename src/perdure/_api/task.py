@@ -18,6 +18,7 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
@@ -27,10 +28,11 @@ from perdure._api import caching, locating
 from perdure._api.binding import Binder
 from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
+from perdure._api.image import Image, image_of
 from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
 from perdure._api.scope import Scope, current
 from perdure._api.secrets import secrets_of
-from perdure._core.model import Reuse, SecretRef, TaskSpec
+from perdure._core.model import ImageRef, Reuse, SecretRef, TaskSpec
 from perdure._modules import canonical
 from perdure._secrets import masking
 from perdure.errors import (
@@ -64,6 +66,7 @@ class Settings:
     cache: Cache = field(default_factory=lambda: Cache("disable"))
     entrypoint: bool = False
     secrets: tuple[SecretRef, ...] = ()
+    image: Image | None = None
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -79,6 +82,7 @@ class Settings:
             Cache.of(options["cache"]) if "cache" in options else self.cache,
             bool(options["entrypoint"]) if "entrypoint" in options else self.entrypoint,
             secrets_of(options["secrets"]) if "secrets" in options else self.secrets,
+            image_of(options["image"]) if "image" in options else self.image,
         )
 
 
@@ -211,6 +215,8 @@ class Task(Generic[P, R]):
         if (mask := masking.installed()) is not None:
             mask.refuse(f"an argument of {self.name}", inputs.data)
         spec = self._spec or self.spec()
+        if spec.image.recipe:
+            _recipes().store(spec.image, scope.blobs)
         if spec.cache is None:
             return scope.call(spec, inputs)
         return scope.call(spec, inputs, caching.marks(spec.cache, inputs, scope.blobs))
@@ -239,13 +245,21 @@ class Task(Generic[P, R]):
     def spec(self) -> TaskSpec:
         """Return everything that decides how the task is executed."""
         # What travels by value is taken anew for each run: what it refers to may have changed since
-        # (a notebook's cell was run again). Inside a run it is what the run started with.
-        stale = self._spec is not None and self._spec.loader.kind == "pickle" and current() is None
-        if self._spec is None or stale:
+        # (a notebook's cell was run again), and so may the files that an image names. Inside a run
+        # it is what the run started with.
+        known, settings = self._spec, self.settings
+        if known is not None and current() is None:
+            known = known if known.loader.kind != "pickle" and settings.image is None else None
+        if known is None:
             from perdure._bundle import fingerprint
 
-            settings, reuse = self.settings, self._reuse()
-            self._spec = TaskSpec(
+            image, env_vars = ImageRef(), settings.env_vars
+            if settings.image is not None:
+                image = _recipes().refer(settings.image)
+                of_image = _recipes().variables(settings.image)
+                env_vars = tuple(sorted((of_image | dict(env_vars)).items()))
+            reuse = self._reuse()
+            known = self._spec = TaskSpec(
                 name=self.name,
                 loader=locating.loader_of(self),
                 is_async=self.is_async,
@@ -253,11 +267,12 @@ class Task(Generic[P, R]):
                 demand=settings.resources.demand(),
                 retry=settings.retries.policy(),
                 timeout=settings.timeout.policy(),
-                env_vars=settings.env_vars,
+                env_vars=env_vars,
                 reuse=reuse,
-                cache=caching.policy(self, settings.cache) if settings.cache.is_enabled else None,
+                cache=caching.policy(self, image) if settings.cache.is_enabled else None,
+                image=image,
             )
-        return self._spec
+        return known
 
     def _reuse(self) -> Reuse:
         startup = self.env.startup()
@@ -279,7 +294,8 @@ class Task(Generic[P, R]):
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``secrets``, ``short_name``, ``report``, ``entrypoint``, ``produces_artifacts``,
+                ``secrets``, ``image``, ``short_name``, ``report``, ``entrypoint``,
+                ``produces_artifacts``,
                 ``reusable`` (a :class:`ReusePolicy`, ``"isolated"`` or ``"off"``).
 
         Raises:
@@ -324,6 +340,13 @@ class Task(Generic[P, R]):
     def __getstate__(self) -> dict[str, Any]:
         # What is derived is derived again; compiled checks do not pickle.
         return self.__dict__ | {"_spec": None, "_binder": None}
+
+
+def _recipes() -> ModuleType:
+    """Return what images mean, for those who have any: it knows a lot of the standard library."""
+    from perdure._api import recipes
+
+    return recipes
 
 
 def _short_name(function: Callable[..., Any]) -> str:

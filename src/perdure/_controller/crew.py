@@ -11,7 +11,7 @@ from perdure._core.effects import Effects
 from perdure._core.machine import WorkerEnd
 from perdure._core.model import Bundle
 from perdure._core.state import Worker
-from perdure._ports import WorkerExit, WorkerRequest
+from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
 from perdure._secrets.sources import Sources
 from perdure._wire.messages import SecretValue, Welcome
 from perdure.errors import PerdureError
@@ -48,7 +48,7 @@ class Crew:
 
     async def start(self, address: str, token: str) -> None:
         """Get the engine ready."""
-        await self._engine.start(address, token, self._exited)
+        await self._engine.start(address, token, self._exited, self._delayed)
         self._listen()
 
     async def stop(self) -> None:
@@ -84,6 +84,9 @@ class Crew:
         for worker in effects.kills:
             self._engine.kill(worker.number)
         effects.kills.clear()
+        for text in effects.warnings:
+            self._controller.warn(text)
+        effects.warnings.clear()
 
     def _spawn(self, worker: Worker) -> None:
         if worker.pool.reuse.secrets:
@@ -101,21 +104,21 @@ class Crew:
                 self._sources.values, worker.pool.reuse.secrets, bundle
             )
         except PerdureError as error:
-            failure = failures.cannot_start(type(error).__name__, error.code, error.message)
             with self._controller.batch():
-                end = WorkerEnd(failure, guilty=True, final=True)
+                end = WorkerEnd(failures.unplaced(error), guilty=True, final=True)
                 self._machine.worker_gone(number, end)
         else:
             self._place(worker)
 
     def _place(self, worker: Worker) -> None:
-        bundle, is_async, env_vars, _ = worker.pool.key
+        bundle, is_async, env_vars, _, recipe = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
                 is_async=is_async,
                 env_vars=env_vars,
                 bundle=self._bundles[bundle],
+                recipe=recipe,
             )
         )
 
@@ -159,6 +162,12 @@ class Crew:
         else:
             worker.stopping = True
             self._engine.kill(worker.number)
+
+    def _delayed(self, delay: WorkerDelay) -> None:
+        """The engine has something to do before workers can start."""
+        self._controller.warn(delay.text)
+        with self._controller.batch():
+            self._machine.delayed(delay.workers, delay.text)
 
     def _exited(self, exit_: WorkerExit) -> None:
         """The engine's report. What the worker had sent before it died is handled first."""

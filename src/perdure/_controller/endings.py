@@ -15,6 +15,8 @@ SIGBUS, ...) come from what the process itself did."""
 
 def judge(exit_: WorkerExit) -> WorkerEnd:
     """Tell whether the attempt that was running brought its worker down, and how to put it."""
+    if (error := exit_.error) is not None:
+        return WorkerEnd(failures.unplaced(error), guilty=True, final=not error.retryable)
     said = f"\n{exit_.output}" if exit_.output else ""
     if exit_.out_of_memory:
         return WorkerEnd(

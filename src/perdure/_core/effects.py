@@ -40,6 +40,7 @@ class Effects:
         kills: Workers to be killed, with everything they started.
         told: Workers whose outbox is not empty, by number.
         ended: Runs whose root outcome is recorded.
+        warnings: What people should know at once.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -53,3 +54,4 @@ class Effects:
     kills: list[Worker] = field(default_factory=list)
     told: dict[int, Worker] = field(default_factory=dict)
     ended: list[tuple[Run, Outcome]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)

@@ -1,6 +1,7 @@
 """Failures the controller itself makes. Their ``code`` names the class that users catch."""
 
 from perdure._core.model import Failure
+from perdure.errors import PerdureError
 
 
 def _failure(name: str, code: str, message: str, *, retryable: bool = False) -> Failure:
@@ -38,9 +39,15 @@ def infeasible(message: str) -> Failure:
     return _failure("InfeasibleError", "infeasible", message)
 
 
-def cannot_start(name: str, code: str, message: str) -> Failure:
-    """What a worker needs before it can start is not to be had: an error of that class."""
-    return _failure(name, code, message)
+def unplaced(error: PerdureError) -> Failure:
+    """There is nowhere to start a worker."""
+    text = f"{error.message}\n{error.hint}" if error.hint != error.advice else error.message
+    return _failure(type(error).__name__, error.code, text, retryable=error.retryable)
+
+
+def not_applied(unapplied: str) -> Failure:
+    """Nothing may be left out of an image, and something would be."""
+    return _failure("NotSupportedError", "not_supported", unapplied)
 
 
 def too_deep(depth: int) -> Failure:

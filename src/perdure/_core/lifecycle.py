@@ -85,6 +85,9 @@ class Lifecycle:
             return
         task = action.task
         assert task is not None
+        if action.run.strict and task.spec.image.unapplied:
+            self.fail(action, failures.not_applied(task.spec.image.unapplied))
+            return
         if task.shortage and action.cache is None:
             self.fail(action, failures.infeasible(task.shortage))
             return

@@ -23,7 +23,7 @@ from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.rows import place_of, row_of
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import CALLED_LIMIT, Action, Attempt, Keyed, Pool, Run, Worker
+from perdure._core.state import CALLED_LIMIT, Action, Attempt, Keyed, Pool, Run, Task, Worker
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -69,6 +69,7 @@ class Machine:
         self.caching = Caching(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
         self._started_runs = 0
+        self._remarks: set[str] = set()
 
     @property
     def now(self) -> float:
@@ -100,7 +101,7 @@ class Machine:
             kind="task",
             created=self.now,
             index=self._started_runs,
-            task=self.scheduler.task(run, spec),
+            task=self._task(run, spec),
             inputs=inputs,
             blobs=blobs,
             context=run.context,
@@ -112,6 +113,17 @@ class Machine:
             self.recall.ask(root)
         else:
             self.lifecycle.admit(root)
+
+    def _task(self, run: Run, spec: TaskSpec) -> Task:
+        """Return the run's task of that spec; say once what of its image is not applied."""
+        text = spec.image.unapplied
+        if text and text not in run.remarks and not run.strict:
+            run.remarks.add(text)
+            self.lifecycle.notice(run, None, "notice", text)
+            if text not in self._remarks:
+                self._remarks.add(text)
+                self.effects.warnings.append(text)
+        return self.scheduler.task(run, spec)
 
     def abort(self, run: Run, action: bytes | None, why: str) -> bool:
         """Stop a run, or one of its actions; return False if it is not in flight."""
@@ -185,13 +197,21 @@ class Machine:
             pool.crashed_starts += 1
         else:
             pool.killed_starts += 1
-        if (
-            end.final
-            or pool.crashed_starts >= MAX_CRASHED_STARTS
-            or pool.killed_starts >= MAX_KILLED_STARTS
-        ):
+        spent = pool.crashed_starts >= MAX_CRASHED_STARTS or pool.killed_starts >= MAX_KILLED_STARTS
+        if end.final or spent:
             pool.crashed_starts = pool.killed_starts = 0
             self._give_up(pool, end.failure)
+
+    def delayed(self, workers: Sequence[int], text: str) -> None:
+        """Something has to be done before these workers start: the runs that wait are told."""
+        known = (self.scheduler.workers.get(number) for number in workers)
+        pools = {id(worker.pool) for worker in known if worker is not None}
+        for run in self.runs.values():
+            waiting = (
+                a.task.lane.pool for a in run.actions.values() if a.task and a.stage is Stage.QUEUED
+            )
+            if any(id(pool) in pools for pool in waiting):
+                self.lifecycle.notice(run, None, "environment", text)
 
     def _give_up(self, pool: Pool, failure: Failure) -> None:
         """No worker of the pool can start: its waiting work fails with the reason."""
@@ -226,7 +246,7 @@ class Machine:
         child = self._child(caller, action, spec.name, "task", inputs, blobs, group)
         if child is None:
             return
-        child.task = self.scheduler.task(child.run, spec)
+        child.task = self._task(child.run, spec)
         child.needs = needs
         child.context = context or caller.action.context
         if spec.cache is not None and child.run.cache != "disable":

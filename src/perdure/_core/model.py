@@ -43,12 +43,14 @@ class Loader(msgspec.Struct, frozen=True, array_like=True):
         module: Module name, for ``"module"``.
         qualname: Dotted name of the task inside that module, for ``"module"`` and ``"main"``.
         payload: cloudpickle bytes, for ``"pickle"``.
+        python: Version of Python (``3.12``) that has made them, and that alone can read them.
     """
 
     kind: str
     module: str = ""
     qualname: str = ""
     payload: bytes = b""
+    python: str = ""
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
@@ -201,6 +203,19 @@ class CacheNote(msgspec.Struct, frozen=True, array_like=True, gc=False):
     inputs: dict[str, InputMark] = {}
 
 
+class ImageRef(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
+    """Where a task wants to be executed.
+
+    Attributes:
+        recipe: Blob (32-byte digest) that says what is to be installed there; b"": nothing, the
+            interpreter of the run will do.
+        unapplied: What of the image only containers have, in words.
+    """
+
+    recipe: bytes = b""
+    unapplied: str = ""
+
+
 class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """A task with everything that decides how it is executed, overrides applied.
 
@@ -215,6 +230,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         env_vars: Sorted ``(name, value)`` pairs set in the worker process.
         reuse: With whom it shares workers, and how.
         cache: How its values are kept for all runs; None: they are not.
+        image: What it wants to be installed.
     """
 
     name: str
@@ -227,6 +243,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     env_vars: tuple[tuple[str, str], ...] = ()
     reuse: Reuse = Reuse()
     cache: CachePolicy | None = None
+    image: ImageRef = ImageRef()
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):

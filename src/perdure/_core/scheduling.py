@@ -82,7 +82,7 @@ class Scheduler:
             reuse = spec.reuse
             if reuse.per_run:
                 reuse = msgspec.structs.replace(reuse, run=run.key)
-            key: PoolKey = (run.bundle, spec.is_async, env_vars, reuse)
+            key: PoolKey = (run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe)
             pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
             pool.run = run if reuse.per_run else None
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))

@@ -28,8 +28,8 @@ from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
-PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse]
-"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse)."""
+PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse, bytes]
+"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse, recipe)."""
 
 CALLED_LIMIT = 100_000
 """Calls of a replaying attempt that are kept by id; beyond it, only their number is."""
@@ -281,7 +281,7 @@ class Worker:
 
 @dataclass(slots=True, eq=False)
 class Pool:
-    """Workers that are interchangeable: same code, executor kind and environment variables.
+    """Workers that are interchangeable: same code, executor kind, variables and packages.
 
     Attributes:
         concurrency: Attempts that run at once in one worker; quick ones may wait behind them.
@@ -362,6 +362,7 @@ class Run:
         awaited: Actions whose inputs need an outcome the journal was asked for.
         recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
         root: Id of the root action.
+        remarks: What was said about images of its tasks.
         outcome: That of the root action, once decided; likewise ``ended``.
         closed: Nothing new may start.
     """
@@ -388,6 +389,7 @@ class Run:
     root: bytes = b""
     tasks: dict[TaskSpec, Task] = field(default_factory=dict)
     running: int = 0
+    remarks: set[str] = field(default_factory=set)
     outcome: Outcome | None = None
     ended: float | None = None
     closed: bool = False

@@ -34,12 +34,15 @@ class Spawn(Message, tag=2):
         is_async: Executor kind.
         environ: Its whole environment, as bytes because that is what environments are.
         bundle: Where its code is; ``files`` is left empty.
+        outside: Import path of the interpreter that the run was started with, if that is not the
+            one of the worker.
     """
 
     worker: int
     is_async: bool
     environ: dict[bytes, bytes]
     bundle: Bundle
+    outside: tuple[str, ...] = ()
 
 
 class Kill(Message, tag=3):

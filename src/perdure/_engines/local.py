@@ -14,43 +14,30 @@ Who dies with whom:
   worker's process group and exits.
 - When the forkserver itself dies, the kernel kills the workers (Linux), the engine kills what is
   left of their groups, reports every worker as exited, and the next spawn launches another one.
+
+Tasks with images have forkservers of their own, one for each environment: see ``stations.py``.
 """
 
-import asyncio
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-from collections import deque
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from perdure._engines.forkserver_protocol import (
-    STARTUP_FAILED,
-    Exited,
-    FromForkserver,
-    Kill,
-    Ready,
-    Setup,
-    Spawn,
-    Spawned,
-    decode_from_forkserver,
-)
-from perdure._ports import WorkerExit, WorkerRequest
-from perdure._secrets.naming import declared
-from perdure._wire.framing import FrameReader, encode
-from perdure._wire.messages import Message
+from perdure._engines.forkserver_protocol import Setup, Spawn
+from perdure._engines.launching import environ
+from perdure._engines.stations import EnvironmentStation, Source, Station
+from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
 from perdure.config import log_path
-from perdure.errors import StorageError
+from perdure.errors import NotSupportedError, StorageError
 
-_RECEIVE_BYTES = 1 << 16
-_OUTPUT_BYTES = 4096  # how much of what a process said last is worth telling
-_STOP_SECONDS = 2.0  # by then even a worker with a lot of memory has been torn down
-_BOOT = "from perdure._worker.forkserver import main; main({fd}, {parent})"
+if TYPE_CHECKING:
+    from perdure._environments.store import Environment
+
+
+def _none(recipe: bytes, tell: Callable[[str], None], stop: threading.Event) -> "Environment":
+    raise NotSupportedError("this engine has no environments")
 
 
 class LocalEngine:
@@ -58,28 +45,33 @@ class LocalEngine:
 
     Args:
         logs: Folder of the workers' logs; made if it does not exist.
+        environments: Where the environments of images are had from.
     """
 
-    def __init__(self, logs: Path) -> None:
+    def __init__(self, logs: Path, environments: Source = _none) -> None:
         self._logs = logs
-        self._address = ""
-        self._token = ""
+        self._environments = environments
+        self._setup = Setup("", "", "")
         self._on_exit: Callable[[WorkerExit], None] = _ignore
-        self._server: _Forkserver | None = None
-        self._workers: dict[int, int] = {}  # worker -> pid, 0 until the forkserver has told
+        self._on_delay: Callable[[WorkerDelay], None] = _ignore
+        self._here = Station()
+        self._stations: dict[bytes, Station] = {b"": self._here}
 
     def prelaunch(self) -> None:
         """Start the forkserver now, before there is an event loop; it boots in parallel."""
-        if self._server is None:
-            self._server = _Forkserver()
+        self._here.launch()
 
     def abandon(self) -> None:
         """Take :meth:`prelaunch` back: the engine will not be started after all."""
-        server, self._server = self._server, None
-        if server is not None:
-            server.abandon()
+        self._here.abandon()
 
-    async def start(self, address: str, token: str, on_exit: Callable[[WorkerExit], None]) -> None:
+    async def start(
+        self,
+        address: str,
+        token: str,
+        on_exit: Callable[[WorkerExit], None],
+        on_delay: Callable[[WorkerDelay], None] = lambda delay: None,
+    ) -> None:
         """Get ready to place workers that dial ``address``.
 
         Raises:
@@ -92,26 +84,33 @@ class LocalEngine:
                 f"cannot make the folder of logs {self._logs}: {error.strerror}",
                 hint="make it writable, or set PERDURE_HOME to a folder that is",
             ) from error
-        self._address, self._token, self._on_exit = address, token, on_exit
-        self._attach()
+        self._setup = Setup(address, token, str(self._logs))
+        self._on_exit, self._on_delay = on_exit, on_delay
+        self._open(self._here)
+        self._here.attach()
 
     def spawn(self, request: WorkerRequest) -> None:
         """Place a worker."""
-        server = self._server or self._attach()
-        self._workers[request.worker] = 0
-        server.send(
+        station = self._stations.get(request.recipe)
+        if station is None:
+            station = EnvironmentStation(request.recipe, self._environments, self._on_delay)
+            self._stations[request.recipe] = station
+            self._open(station)
+        station.spawn(
             Spawn(
                 worker=request.worker,
                 is_async=request.is_async,
-                environ=_environ(request.env_vars, request.bundle.secret_variables),
+                environ=environ(request.env_vars, request.bundle.secret_variables),
                 bundle=msgspec.structs.replace(request.bundle, files=()),
             )
         )
 
     def kill(self, worker: int) -> None:
         """SIGKILL the worker and every process of its group; unknown workers are ignored."""
-        if worker in self._workers and self._server is not None:
-            self._server.send(Kill(worker))
+        for station in self._stations.values():
+            if worker in station.workers:
+                station.kill(worker)
+                return
 
     def log_path(self, worker: int) -> str:
         """Return the path of the worker's log file."""
@@ -120,205 +119,14 @@ class LocalEngine:
     async def stop(self) -> None:
         """Kill all workers and release everything. ``on_exit`` is not called any more."""
         self._on_exit = _ignore
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop()
-        self._workers.clear()
+        for station in self._stations.values():
+            await station.stop()
+        self._stations = {b"": self._here}
 
-    def _attach(self) -> "_Forkserver":
-        """Make the forkserver talk to the running loop, launching it if there is none."""
-        self.prelaunch()
-        server = self._server
-        assert server is not None
-        server.attach(self._heard, self._lost)
-        server.send(Setup(self._address, self._token, str(self._logs)))
-        return server
-
-    def _heard(self, message: FromForkserver) -> None:
-        match message:
-            case Spawned(worker, pid):
-                self._workers[worker] = pid
-            case Exited(worker, exit_code, signal_number, out_of_memory, output):
-                self._workers.pop(worker, None)
-                if exit_code == STARTUP_FAILED:
-                    output = _tail(self.log_path(worker))
-                self._on_exit(
-                    WorkerExit(
-                        worker=worker,
-                        exit_code=exit_code,
-                        signal=signal_number,
-                        out_of_memory=out_of_memory,
-                        output=output,
-                    )
-                )
-            case Ready():
-                pass
-
-    def _lost(self, output: str) -> None:
-        """The forkserver is gone: so are its workers."""
-        self._server = None
-        lost, self._workers = self._workers, {}
-        for worker, pid in lost.items():
-            if pid:
-                # The kernel kills workers of a dead forkserver, but not what they started.
-                _kill_group(pid)
-            self._on_exit(WorkerExit(worker=worker, signal=signal.SIGKILL, output=output))
+    def _open(self, station: Station) -> None:
+        station.setup = self._setup
+        station.exited = self._on_exit
 
 
-class _Forkserver:
-    """One forkserver process and the engine's end of the socket pair."""
-
-    def __init__(self) -> None:
-        self._sock, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    *_interpreter_flags(),
-                    "-c",
-                    _BOOT.format(fd=theirs.fileno(), parent=os.getpid()),
-                ],
-                env=_without_secrets(),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
-        assert self._process.stderr is not None
-        self._stderr = self._process.stderr
-        self._sock.setblocking(False)
-        os.set_blocking(self._stderr.fileno(), False)
-        self._reader = FrameReader()
-        self._unsent = bytearray()
-        self._said: deque[bytes] = deque(maxlen=4)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._gone: asyncio.Future[None] | None = None
-        self._is_ready = False
-
-    def attach(self, heard: Callable[[FromForkserver], None], lost: Callable[[str], None]) -> None:
-        """Deliver messages and the news of its death on the running loop."""
-        self._heard, self._lost = heard, lost
-        self._loop = asyncio.get_running_loop()
-        self._gone = self._loop.create_future()
-        self._loop.add_reader(self._sock, self._receive)
-        self._loop.add_reader(self._stderr, self._listen)
-
-    def send(self, message: Message) -> None:
-        """Send without waiting; what the socket does not take now goes when it can."""
-        assert self._loop is not None
-        if not self._unsent:
-            self._loop.add_writer(self._sock, self._flush)
-        self._unsent += encode([message])
-        self._flush()
-
-    async def stop(self) -> None:
-        """End the process, which ends the workers first, and wait until it has."""
-        if self._is_ready:
-            with contextlib.suppress(OSError):
-                self._sock.shutdown(socket.SHUT_WR)
-        else:
-            self._process.kill()  # it has no workers yet, and is busy importing
-        if self._gone is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gone, _STOP_SECONDS)
-        self._close()
-
-    def _flush(self) -> None:
-        assert self._loop is not None
-        try:
-            sent = self._sock.send(self._unsent)
-        except BlockingIOError:
-            return
-        except OSError:
-            sent = len(self._unsent)  # it died; the end of the stream will say so
-        del self._unsent[:sent]
-        if not self._unsent:
-            self._loop.remove_writer(self._sock)
-
-    def _receive(self) -> None:
-        try:
-            data = self._sock.recv(_RECEIVE_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            self._is_ready = True
-            for body in self._reader.feed(data):
-                for message in decode_from_forkserver(body):
-                    self._heard(message)
-            return
-        assert self._gone is not None
-        self._listen()
-        if not self._gone.done():
-            self._gone.set_result(None)
-        self._close()
-        said = b"".join(self._said)[-_OUTPUT_BYTES:].decode(errors="replace")
-        self._lost(f"the process that starts workers ended\n{said}".strip())
-
-    def _listen(self) -> None:
-        """Drain what the process writes to stderr, so that it never blocks on it."""
-        data = self._stderr.read(_RECEIVE_BYTES)
-        if data:
-            self._said.append(data)
-        elif data is not None and self._loop is not None:
-            self._loop.remove_reader(self._stderr)
-
-    def abandon(self) -> None:
-        """End a process that has not been attached to anything."""
-        self._close()
-
-    def _close(self) -> None:
-        """Release everything; idempotent."""
-        if self._sock.fileno() < 0:
-            return
-        if self._loop is not None:
-            self._loop.remove_reader(self._sock)
-            self._loop.remove_writer(self._sock)
-            self._loop.remove_reader(self._stderr)
-        self._sock.close()
-        self._stderr.close()
-        self._process.kill()
-        self._process.wait()
-
-
-def _interpreter_flags() -> list[str]:
-    """Return the flags (-O, -W, -X ...) under which user code must run in workers, too."""
-    # What multiprocessing uses for its own forkserver; there is no public name for it.
-    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
-
-
-def _environ(
-    extra: tuple[tuple[str, str], ...], withheld: tuple[str, ...] = ()
-) -> dict[bytes, bytes]:
-    """Return what a worker finds in its environment; its secrets come when it has said Hello."""
-    environ = os.environb.copy()
-    for name in withheld:
-        environ.pop(os.fsencode(name), None)
-    environ.update((os.fsencode(name), os.fsencode(value)) for name, value in extra)
-    return environ
-
-
-def _without_secrets() -> dict[bytes, bytes]:
-    """Return the environment that workers see in ``/proc``: that of the process forking them."""
-    return _environ((), declared())
-
-
-def _tail(path: str) -> str:
-    """Return the last lines of a file, "" if there is none."""
-    try:
-        with Path(path).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _OUTPUT_BYTES))
-            return file.read().decode(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _kill_group(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _ignore(_: WorkerExit) -> None:
+def _ignore(_: object) -> None:
     """Nobody wants to know."""

@@ -15,6 +15,7 @@ from perdure import _files
 from perdure._blobs.local import LocalBlobs
 from perdure._blobs.sweeping import StoredBlob, discard, stored
 from perdure._controller import presence
+from perdure._environments.store import Environments
 from perdure._housekeeping import marks, runs
 from perdure._housekeeping.runs import OldRun
 from perdure._journal.codes import RUIN
@@ -52,6 +53,7 @@ class Collected:
         reports: Runs' folders of reports.
         logs: Logs of workers.
         blobs: Blobs.
+        environments: What was installed for images.
         fresh: Blobs that nothing refers to, but that are too fresh to go.
         elsewhere: URL of blobs outside of the home, which stay: other homes may refer to them.
     """
@@ -62,13 +64,14 @@ class Collected:
     reports: Amount = field(default_factory=Amount)
     logs: Amount = field(default_factory=Amount)
     blobs: Amount = field(default_factory=Amount)
+    environments: Amount = field(default_factory=Amount)
     fresh: Amount = field(default_factory=Amount)
     elsewhere: str = ""
 
     @property
     def bytes(self) -> int:
         """How many bytes of files, without the journal, which reuses the space inside it."""
-        parts = (self.checkpoints, self.reports, self.logs, self.blobs)
+        parts = (self.checkpoints, self.reports, self.logs, self.blobs, self.environments)
         return sum(each.bytes for each in parts)
 
 
@@ -85,10 +88,16 @@ def collect(config: Config, age: float, *, dry_run: bool = False) -> Collected:
     Raises:
         StorageError: Another collection is at work, or the home cannot be used.
     """
-    if not config.checked().journal.exists():
+    before = time.time() - age
+    if not config.checked().home.exists():
         return Collected()
-    with _alone(config.home), closing(open_journal(config.journal, "full")) as db:
-        return _Collection(config, db, dry_run=dry_run).done(time.time() - age)
+    with _alone(config.home):
+        found = Collected(elsewhere=config.storage)
+        if config.journal.exists():
+            with closing(open_journal(config.journal, "full")) as db:
+                found = _Collection(config, db, dry_run=dry_run).done(before)
+        _sweep_environments(config, found, before, dry_run=dry_run)
+        return found
 
 
 class _Collection:
@@ -198,6 +207,15 @@ class _Collection:
                     yield blob
                 else:
                     self._found.fresh.add(blob.size)
+
+
+def _sweep_environments(config: Config, found: Collected, before: float, *, dry_run: bool) -> None:
+    """Remove environments that nobody uses, nor has used since a time."""
+    environments = Environments(config.environments)
+    for folder in environments.unused(before):
+        size = _files.size(folder)
+        if dry_run or environments.remove(folder):
+            found.environments.add(size)
 
 
 def _may_live(worker: int, started: Iterable[float]) -> bool:

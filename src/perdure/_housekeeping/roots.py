@@ -37,8 +37,9 @@ def _of_outcome(data: bytes) -> Digests:
 
 
 def _of_spec(data: bytes) -> Digests:
-    policy = _decode_spec(data).cache
-    return () if policy is None else (policy.facts,)
+    spec = _decode_spec(data)
+    facts = () if spec.cache is None else (spec.cache.facts,)
+    return (*facts, spec.image.recipe) if spec.image.recipe else facts
 
 
 def _of_note(data: bytes) -> Digests:

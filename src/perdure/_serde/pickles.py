@@ -18,6 +18,7 @@ from perdure._serde.classes import load_global, reference, type_name
 from perdure._serde.format import Deferred, Ext
 from perdure._serde.registry import BY_REFERENCE, decodes
 from perdure._serde.warnings import PickledValueWarning
+from perdure.errors import SerializationError
 
 if TYPE_CHECKING:
     from perdure._serde.decode import Reader
@@ -106,7 +107,14 @@ class _Unpickler(pickle.Unpickler):
             return self._reader.node
         if module in (MAIN, LOADED_MAIN):
             return load_global(canonical(module), name)
-        return super().find_class(module, name)
+        try:
+            return super().find_class(module, name)
+        except ModuleNotFoundError as error:
+            raise SerializationError(
+                f"a value refers to {module}.{name}, and there is no module {error.name} here",
+                hint="install it here, too; where a task has an image, in that; what only passes a "
+                "value on needs nothing",
+            ) from None
 
 
 def future(action_id: bytes) -> object:

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perdure._core.ids import DIGEST_BYTES
-
-EDITABLE = "editable"
-"""Stands for the version of what is installed from a working tree: its code is project code."""
+from perdure._environments.fitting import EDITABLE
 
 _TOOLS = frozenset(("perdure", "pip", "uv", "wheel"))  # no task's results depend on them
 _SEPARATORS = re.compile(r"[-_.]+")
@@ -44,15 +42,35 @@ def python_version() -> str:
 
 
 _known: "tuple[tuple[tuple[str, int], ...], Environment] | None" = None
+_outside: tuple[tuple[str, ...], str] | None = None
+
+
+def stand_for(sys_path: tuple[str, ...], python: str) -> None:
+    """This process runs in the environment of an image, on behalf of one that does not.
+
+    What it calls is to be known by the environment of that one, as it is everywhere in the run.
+
+    Args:
+        sys_path: Its import path.
+        python: Its implementation and version.
+    """
+    global _known, _outside
+    _known, _outside = None, (sys_path, python)
+
+
+def is_an_images() -> bool:
+    """Whether this process runs in the environment of an image."""
+    return _outside is not None
 
 
 def environment() -> Environment:
-    """Return the environment of this process."""
+    """Return the environment of this process, or of the one that it stands for."""
     global _known
-    folders = _folders()
+    sys_path, python = _outside or (tuple(sys.path), python_version())
+    folders = _folders(sys_path)
     if _known is None or _known[0] != folders:
         packages = _packages([folder for folder, _ in folders])
-        _known = (folders, Environment(_digest(packages), python_version(), packages))
+        _known = (folders, Environment(_digest(packages, python), python, packages))
     return _known[1]
 
 
@@ -82,10 +100,10 @@ def differences(old: Environment, new: Environment) -> list[str]:
     return found
 
 
-def _folders() -> tuple[tuple[str, int], ...]:
-    """Return the folders of the import path with their times of change."""
+def _folders(sys_path: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Return the folders of an import path with their times of change."""
     found = []
-    for entry in dict.fromkeys(sys.path):
+    for entry in dict.fromkeys(sys_path):
         try:
             found.append((entry, os.stat(entry or ".").st_mtime_ns))  # noqa: PTH116  # asked often
         except OSError:

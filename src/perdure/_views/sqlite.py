@@ -164,6 +164,10 @@ class SqliteViews:
         """Return the notices about the run and its actions, oldest first."""
         return self._events("run = ?", run)
 
+    def environments(self, run: int) -> list[EventView]:
+        """Return what was told of the environments of a run's images, oldest first."""
+        return self._events("run = ? AND kind = 'environment'", run)
+
     # --- actions ---
 
     def tree(self, run: int, *, limit: int | None = None) -> Iterator[ActionSummary]:

@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 
 from perdure._api.task import Task
 from perdure._core.model import Bundle, Loader
-from perdure._modules import LOADED_MAIN, MAIN, main_module
+from perdure._modules import LOADED_MAIN, MAIN, PYTHON, main_module
+from perdure._version.environment import is_an_images
 from perdure._worker import recorded
 from perdure.errors import ConfigurationError, TaskLoadError
 
@@ -64,7 +65,7 @@ def load_hook(loader: Loader, bundle: Bundle) -> Callable[[], Any]:
 def _find(loader: Loader, bundle: Bundle) -> tuple[object, str]:
     """Return what ``loader`` names, and where it is."""
     if loader.kind == "pickle":
-        return _unpickle(loader.payload), loader.module
+        return _unpickle(loader.payload, loader.python), loader.module
     where = loader.module if loader.kind == "module" else bundle.main_module or bundle.main
     try:
         if loader.kind == "main" and not bundle.main_module:
@@ -144,7 +145,13 @@ class _Main(ModuleType):
 
 
 @functools.lru_cache(maxsize=1024)
-def _unpickle(payload: bytes) -> object:
+def _unpickle(payload: bytes, python: str) -> object:
+    if python not in ("", PYTHON):  # its bytecode means something else here
+        raise TaskLoadError(
+            f"a task that is sent by value from Python {python} cannot run under Python {PYTHON}, "
+            "which its image asks for",
+            hint="define it at the top level of a module or script; then it is found by name",
+        )
     try:
         return pickle.loads(payload)
     except Exception as error:
@@ -207,6 +214,12 @@ def _refuse(where: str, error: BaseException) -> NoReturn:
             f"there is no module {where} in a worker: no {error.name} on the import path",
             hint=f"is it installed for {sys.executable}, or importable from {Path.cwd()}?",
         ) from None
+    if isinstance(error, ModuleNotFoundError) and is_an_images():
+        raise TaskLoadError(
+            f"{where} cannot be loaded:\n\n{_user_traceback(error)}",
+            hint=f"the image of the task lacks {error.name}: add the package to the image, or "
+            "import it inside the functions that use it",
+        ) from None  # it is in the message
     if isinstance(error, SystemExit):
         raise TaskLoadError(
             f"{where} ended the process while it was loaded (exit {error.code})",

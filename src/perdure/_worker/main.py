@@ -12,6 +12,7 @@ import msgspec
 
 from perdure._core.model import Bundle
 from perdure._engines.forkserver_protocol import Setup, Spawn
+from perdure._version.environment import stand_for
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Hello, ToWorker, Welcome
 from perdure._worker import async_executor, death, loader, secrets, sync_executor
@@ -57,6 +58,8 @@ def work(setup: Setup, request: Spawn, parent: int) -> int:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     _adopt_environment(request.environ)
     _adopt_bundle(request.bundle)
+    if request.outside:
+        stand_for(request.outside, request.bundle.python)
     path = log_path(Path(setup.logs), request.worker)
     link = _greet(setup, request, LogCapture(path, interleaved=request.is_async))
     if link.welcome.secrets:

@@ -18,7 +18,7 @@ from perdure._core.model import Phase
 from perdure.cli import exits, render
 from perdure.client import link
 from perdure.config import Config
-from perdure.errors import PerdureError
+from perdure.errors import EnvironmentBuildError, PerdureError
 
 _PACKAGES = ("perdure", "msgspec", "blake3", "cloudpickle", "click", "rich")
 _LOW_DISK = 1 << 30
@@ -79,6 +79,15 @@ def _packages(_config: Config) -> Verdict:
     if missing:
         return "error", f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}"
     return "ok", ", ".join(found), ""
+
+
+def _uv(_config: Config) -> Verdict:
+    from perdure._environments.uv import find_uv
+
+    try:
+        return "ok", find_uv(), ""
+    except EnvironmentBuildError as error:
+        return "ok", "not installed; only images need it", error.hint
 
 
 def _cpus(config: Config) -> Verdict:
@@ -152,6 +161,7 @@ def _leftovers(config: Config) -> Verdict:
 _CHECKS: dict[str, Callable[[Config], Verdict]] = {
     "python": _python,
     "packages": _packages,
+    "uv": _uv,
     "cpus": _cpus,
     "home": _home,
     "disk": _disk,

@@ -23,6 +23,8 @@ _SHOWN = 20
 def gc(older_than: str, dry_run: bool, as_json: bool) -> None:
     """Remove old runs, their logs, checkpoints and reports, and blobs that nothing refers to.
 
+    Environments of images go that were not used for as long.
+
     Safe while runs are going on. A run that is going on stays, and so does one that a later run
     takes results over from.
     """
@@ -56,6 +58,7 @@ def _amounts(found: "Collected") -> "dict[str, Amount]":
         "logs": found.logs,
         "checkpoints": found.checkpoints,
         "reports": found.reports,
+        "environments": found.environments,
     }
 
 

@@ -14,6 +14,8 @@ import click
 from perdure.errors import ConfigurationError, PerdureError, TaskLoadError
 
 if TYPE_CHECKING:
+    from perdure._api.environment import TaskEnvironment
+    from perdure._api.image import Image
     from perdure._api.task import Task
 
 
@@ -46,6 +48,50 @@ def find_task(target: str, rest: list[str]) -> Found:
     name, task = _pick(_tasks(module), wanted, source)
     shown = target if target.endswith(f":{wanted}") and wanted else f"{source} {name}"
     return Found(task, shown, rest)
+
+
+def find_images(target: str) -> "dict[Image, list[str]]":
+    """Load the file or module; return its images, with the environments that have them.
+
+    Environments that others depend on count, and so do images of single tasks.
+
+    Args:
+        target: ``FILE``, ``FILE:ENV``, ``package.module`` or ``package.module:ENV``, where ENV is
+            a variable or the name of an environment.
+
+    Raises:
+        click.BadParameter: There is no such file, module or environment.
+        TaskLoadError: The file cannot be imported.
+    """
+    source, _, wanted = target.partition(":")
+    known = _environments(_load(source))
+    if wanted and wanted not in known:
+        names = sorted({env.name for env in known.values()})
+        raise click.BadParameter(
+            f"{source} has no environment {wanted!r}; it has {', '.join(names)}", param_hint="ENV"
+        )
+    chosen = [known[wanted]] if wanted else list(dict.fromkeys(known.values()))
+    found: dict[Image, list[str]] = {}
+    for env in chosen:
+        images = [env.image, *(task.settings.image for task in env.tasks.values())]
+        for image in dict.fromkeys(images):
+            if image is not None:
+                found.setdefault(image, []).append(env.name)
+    return found
+
+
+def _environments(module: ModuleType) -> "dict[str, TaskEnvironment]":
+    """Return the environments of a module by variable and by name, dependencies included."""
+    from perdure._api.environment import TaskEnvironment
+
+    found = {n: value for n, value in vars(module).items() if isinstance(value, TaskEnvironment)}
+    waiting = [*found.values(), *(task.env for task in _tasks(module).values())]
+    while waiting:
+        env = waiting.pop()
+        if env.name not in found:
+            found[env.name] = env
+            waiting += env.depends_on
+    return found
 
 
 def _load(source: str) -> ModuleType:

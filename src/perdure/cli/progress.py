@@ -59,6 +59,7 @@ class Picture:
         self.counts: Counts = {}
         self.row: RunRow | None = None
         self.rate = 0.0
+        self.preparing = ""
         self._rate = Rate(clock)
 
     def look(self) -> float:
@@ -67,6 +68,7 @@ class Picture:
         self.row = link.get(self.name)
         self.counts = counts(self.row.key)
         self.rate = self._rate.update(_done(self.counts))
+        self.preparing = _preparing(self.row.key)
         return max(_PACE, 10 * (time.monotonic() - began))
 
     def line(self) -> str:
@@ -78,7 +80,7 @@ class Picture:
             if (count := sum(each.get(phase, 0) for each in self.counts.values()))
         ]
         parts = [f"{render.number(done)}/{render.number(total)} done", *now]
-        return f"{self.name}: {', '.join(parts)}"
+        return f"{self.name}: {', '.join((*parts, self.preparing) if self.preparing else parts)}"
 
     def draw(self) -> "RenderableType":
         """Return the state as a block for a terminal."""
@@ -98,6 +100,8 @@ class Picture:
                 table.add_row(*_task_row(task, phases))
         if len(self.counts) > _TASKS:
             table.add_row(Text(f"  … {len(self.counts) - _TASKS} more tasks", "bright_black"))
+        if self.preparing:
+            table.add_row(Text(f"  {self.preparing}", "yellow"))
         return Group(head, table, Text(f"  {self._pace()}", style="bright_black"))
 
     def _pace(self) -> str:
@@ -135,6 +139,13 @@ def counts(key: int) -> Counts:
         phases = found.setdefault(each.task, {})
         phases[each.phase] = phases.get(each.phase, 0) + each.actions
     return found
+
+
+def _preparing(key: int) -> str:
+    """Return which environment is being built for a run, if one is."""
+    told = [each.text for each in link.views().environments(key)]
+    building = [text for text in told if text.startswith("building")]
+    return building[-1].partition(";")[0] if 2 * len(building) > len(told) else ""
 
 
 def _follow_live(picture: Picture) -> None:

@@ -15,7 +15,7 @@ from perdure.client.context import RunContext, with_flyte_options
 from perdure.client.handle import Run
 from perdure.client.naming import new_name
 from perdure.client.twofold import Twofold, twofold
-from perdure.errors import ConfigurationError, RunConflictError
+from perdure.errors import ConfigurationError, NotSupportedError, RunConflictError
 
 if TYPE_CHECKING:
     from perdure._api.task import Task
@@ -81,7 +81,8 @@ def with_runcontext(
         durability: ``"full"`` or ``"process"``, for all runs of this process.
         engine: ``"local"`` or None.
         custom_context: Strings that every action of the run finds in ``ctx().custom_context``.
-        strict: Refuse to go on with a run whose code has changed, instead of warning.
+        strict: Refuse to go on with a run whose code has changed, and to run tasks without what of
+            their images only containers have, instead of warning.
         **flyte_options: Options that Flyte 2 has and this version lacks are refused by name.
 
     Raises:
@@ -148,7 +149,7 @@ def _start(
     task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
 ) -> Run:
     from perdure import _serde
-    from perdure._api import caching
+    from perdure._api import caching, recipes
     from perdure._api.task import Task
     from perdure._version.snapshot import snapshot
     from perdure.client.secrets import check_secrets
@@ -171,6 +172,10 @@ def _start(
         )
     custom = _serde.dumps(context.custom_context, blobs)
     spec = task.spec()
+    if spec.image.recipe:
+        recipes.store(spec.image, blobs)
+    if context.strict and spec.image.unapplied:
+        raise NotSupportedError(spec.image.unapplied, task=task.name)
     if spec.cache is not None:
         caching.store_facts(spec.cache, blobs)
     row = RunRow(

@@ -1,0 +1,123 @@
+"""Environments have stations: workers wait for them, and they do not wait for workers for ever."""
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from perdure._engines import stations
+from perdure._engines.stations import own_paths
+from perdure._environments.store import Environment
+from perdure._environments.uv import Stopped
+from perdure._wire.messages import Stop
+from perdure.errors import EnvironmentBuildError
+
+
+class Source:
+    """Has the environment that the test itself runs in, when it is allowed to."""
+
+    def __init__(self, error=None):
+        self.asked = []
+        self.given = []
+        self.free = threading.Event()
+        self.error = error
+
+    def __call__(self, recipe, tell, stop):
+        self.asked.append(recipe)
+        tell("building")
+        while not self.free.wait(0.002):
+            if stop.is_set():
+                raise Stopped
+        if self.error:
+            raise self.error
+        lock = os.open(os.devnull, os.O_RDONLY)
+        self.given.append(Environment(Path(sys.prefix), "here", _lock=lock))
+        return self.given[-1]
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.002)
+
+
+def test_workers_wait_for_their_environment_and_others_do_not(at_desk):
+    async def scenario(desk):
+        source = desk.engine._environments = Source()
+        desk.request(1, recipe=b"a")
+        desk.request(2, recipe=b"a")
+        assert (await desk.worker(3)).hello.worker == 3
+        source.free.set()
+        assert {(await desk.hello()).hello.worker for _ in range(2)} == {1, 2}
+        assert source.asked == [b"a"]
+
+    at_desk(scenario)
+
+
+def test_an_idle_station_ends_its_forkserver_and_starts_another_when_asked(
+    at_desk, monkeypatch, wait_for_end
+):
+    monkeypatch.setattr(stations, "IDLE_SECONDS", 0.0)
+
+    async def scenario(desk):
+        source = desk.engine._environments = Source()
+        source.free.set()
+        peer = await desk.worker(1, recipe=b"a")
+        forkserver = desk.engine._stations[b"a"]._server._process.pid
+        peer.say(Stop())
+        assert (await desk.exits.get()).exit_code == 0
+        await until(lambda: source.given[0]._lock < 0)
+        wait_for_end(forkserver)
+        assert (await desk.worker(2, recipe=b"a")).hello.worker == 2
+        assert source.asked == [b"a", b"a"]
+
+    at_desk(scenario)
+
+
+def test_a_worker_that_waits_can_be_killed(at_desk):
+    async def scenario(desk):
+        source = desk.engine._environments = Source()
+        desk.request(1, recipe=b"a")
+        desk.engine.kill(1)
+        assert (await desk.exits.get()).signal == signal.SIGKILL
+        source.free.set()
+        assert (await desk.worker(2, recipe=b"a")).hello.worker == 2
+
+    at_desk(scenario)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(EnvironmentBuildError("no such package"), "no such package"), (KeyError("x"), "KeyError")],
+)
+def test_what_cannot_be_had_is_the_end_of_those_who_wait(at_desk, error, told):
+    async def scenario(desk):
+        source = desk.engine._environments = Source(error)
+        source.free.set()
+        desk.request(1, recipe=b"a")
+        assert told in (await desk.exits.get()).error.message
+        desk.request(2, recipe=b"a")  # and asked for anew
+        assert (await desk.exits.get()).worker == 2
+        assert source.asked == [b"a", b"a"]
+
+    at_desk(scenario)
+
+
+def test_stopping_waits_for_nothing(at_desk):
+    async def scenario(desk):
+        desk.engine._environments = Source()  # never free
+        desk.request(1, recipe=b"a")
+
+    at_desk(scenario)
+
+
+def test_of_an_import_path_only_what_is_the_users_is_taken_along():
+    path = (
+        "/home/me/project", "", "/usr/lib/python311.zip", "/usr/lib/python3.11",
+        "/usr/lib/python3.11/lib-dynload", "/venv/lib/python3.11/site-packages",
+        "/usr/lib/python3/dist-packages", "/usr/lib64/python3.13t", "/home/me/python3.11",
+    )  # fmt: skip
+    assert own_paths(path) == ("/home/me/project", "", "/home/me/python3.11")
