@@ -106,6 +106,7 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
+        settings.retries.policy(settings.resources)
         self._check_concurrency()
 
     def check_ignored(self, cache: object) -> None:
@@ -233,7 +234,7 @@ class Task(Generic[P, R]):
                 is_async=self.is_async,
                 code=fingerprint(self.function),
                 demand=settings.resources.demand(),
-                retry=settings.retries.policy(),
+                retry=settings.retries.policy(settings.resources),
                 timeout=settings.timeout.policy(),
                 env_vars=settings.env_vars,
                 reuse=settings.reusable.reuse(self.env.name) if settings.reusable else Reuse(),
@@ -265,6 +266,7 @@ class Task(Generic[P, R]):
         view.settings = settings
         view.name = f"{self.env.name}.{settings.short_name or _short_name(self.function)}"
         view._spec = None  # of the same class
+        settings.retries.policy(settings.resources)
         view._check_concurrency()
         return view
 

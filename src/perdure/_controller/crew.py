@@ -9,7 +9,7 @@ from perdure._controller.endings import judge
 from perdure._core.effects import Effects
 from perdure._core.model import Bundle
 from perdure._core.state import Worker
-from perdure._ports import WorkerExit, WorkerRequest
+from perdure._ports import LowMemory, WorkerExit, WorkerRequest
 from perdure._wire.messages import Welcome
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Crew:
 
     async def start(self, address: str, token: str) -> None:
         """Get the engine ready."""
-        await self._engine.start(address, token, self._exited)
+        await self._engine.start(address, token, self._exited, self._low_memory)
         self._listen()
 
     async def stop(self) -> None:
@@ -65,6 +65,9 @@ class Crew:
         for worker in effects.spawns:
             self._spawn(worker)
         effects.spawns.clear()
+        for number, worker in effects.limits.items():  # before it is told what they are for
+            self._engine.limit(number, worker.allowance)
+        effects.limits.clear()
         for number, worker in effects.told.items():
             session = self._sessions.get(number)
             if session is not None:  # otherwise its process is about to be reported gone
@@ -76,13 +79,14 @@ class Crew:
         effects.kills.clear()
 
     def _spawn(self, worker: Worker) -> None:
-        bundle, is_async, env_vars, _ = worker.pool.key
+        bundle, is_async, env_vars, _, threads = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
                 is_async=is_async,
                 env_vars=env_vars,
                 bundle=self._bundles[bundle],
+                threads=threads,
             )
         )
 
@@ -132,6 +136,10 @@ class Crew:
             self._echo.leave(exit_.worker)
         with self._controller.batch():
             self._machine.worker_gone(exit_.worker, judge(exit_))
+
+    def _low_memory(self, memory: LowMemory) -> None:
+        with self._controller.batch():
+            self._machine.low_memory(memory)
 
     def look(self) -> None:
         """Show what tasks have printed so far."""

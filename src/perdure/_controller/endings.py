@@ -3,7 +3,7 @@
 import signal
 
 from perdure._core import failures
-from perdure._core.machine import WorkerEnd
+from perdure._core.state import WorkerEnd
 from perdure._ports import WorkerExit
 
 _FROM_OUTSIDE = frozenset(
@@ -16,6 +16,8 @@ SIGBUS, ...) come from what the process itself did."""
 def judge(exit_: WorkerExit) -> WorkerEnd:
     """Tell whether the attempt that was running brought its worker down, and how to put it."""
     said = f"\n{exit_.output}" if exit_.output else ""
+    if exit_.over is not None:
+        return WorkerEnd(failures.over_memory(exit_.over), guilty=True)
     if exit_.out_of_memory:
         return WorkerEnd(
             failures.out_of_memory(

@@ -15,6 +15,7 @@ import msgspec
 from perdure._core.model import (
     MANY,
     Demand,
+    Failure,
     InputMark,
     LogSpan,
     Origin,
@@ -27,8 +28,11 @@ from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
-PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse]
-"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse)."""
+PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse, int]
+"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse, threads).
+
+The last is how many threads libraries start in it: that is settled when they are loaded.
+"""
 
 CALLED_LIMIT = 100_000
 """Calls of a replaying attempt that are kept by id; beyond it, only their number is."""
@@ -228,6 +232,21 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         return self.called is not None and child in self.called
 
 
+class WorkerEnd:
+    """Why a worker is gone, in the terms that matter to what it executed.
+
+    Attributes:
+        guilty: What it was running brought it down (a crash, an exit), not somebody's kill.
+        failure: What to say of it. Its ``memory`` is set if it was killed for using too much.
+    """
+
+    __slots__ = ("failure", "guilty")
+
+    def __init__(self, failure: Failure, *, guilty: bool) -> None:
+        self.failure = failure
+        self.guilty = guilty
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """A process that executes attempts.
@@ -243,6 +262,10 @@ class Worker:
         shares: Where attempts run together: how many there are of each demand.
         company: The least ``Action.company`` since its load was zero.
         outbox: What it is to be told.
+        allowance: Bytes it was last told it may use, 0: as many as there are.
+        seasoned: It has executed something.
+        relayed: Something has ended there since it was last seen how much memory it uses.
+        end: Why we have ended it, if that is not what somebody has asked for.
     """
 
     number: int
@@ -259,6 +282,10 @@ class Worker:
     shares: dict[Demand, int] = field(default_factory=dict)
     company: int = MANY
     outbox: list[Order] = field(default_factory=list)
+    allowance: int = 0
+    seasoned: bool = False
+    relayed: bool = False
+    end: WorkerEnd | None = None
 
     @property
     def load(self) -> int:

@@ -34,13 +34,16 @@ from perdure._engines.forkserver_protocol import (
     Exited,
     FromForkserver,
     Kill,
+    Limit,
+    Low,
     Ready,
     Setup,
     Spawn,
     Spawned,
     decode_from_forkserver,
 )
-from perdure._ports import WorkerExit, WorkerRequest
+from perdure._engines.threads import thread_variables
+from perdure._ports import LowMemory, WorkerExit, WorkerRequest
 from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
 from perdure.config import log_path
@@ -64,6 +67,7 @@ class LocalEngine:
         self._address = ""
         self._token = ""
         self._on_exit: Callable[[WorkerExit], None] = _ignore
+        self._on_low_memory: Callable[[LowMemory], None] = _ignore
         self._server: _Forkserver | None = None
         self._workers: dict[int, int] = {}  # worker -> pid, 0 until the forkserver has told
 
@@ -78,7 +82,13 @@ class LocalEngine:
         if server is not None:
             server.abandon()
 
-    async def start(self, address: str, token: str, on_exit: Callable[[WorkerExit], None]) -> None:
+    async def start(
+        self,
+        address: str,
+        token: str,
+        on_exit: Callable[[WorkerExit], None],
+        on_low_memory: Callable[[LowMemory], None],
+    ) -> None:
         """Get ready to place workers that dial ``address``.
 
         Raises:
@@ -91,7 +101,8 @@ class LocalEngine:
                 f"cannot make the folder of logs {self._logs}: {error.strerror}",
                 hint="make it writable, or set PERDURE_HOME to a folder that is",
             ) from error
-        self._address, self._token, self._on_exit = address, token, on_exit
+        self._address, self._token = address, token
+        self._on_exit, self._on_low_memory = on_exit, on_low_memory
         self._attach()
 
     def spawn(self, request: WorkerRequest) -> None:
@@ -102,7 +113,7 @@ class LocalEngine:
             Spawn(
                 worker=request.worker,
                 is_async=request.is_async,
-                environ=_environ(request.env_vars),
+                environ=_environ(request),
                 bundle=msgspec.structs.replace(request.bundle, files=()),
             )
         )
@@ -112,13 +123,18 @@ class LocalEngine:
         if worker in self._workers and self._server is not None:
             self._server.send(Kill(worker))
 
+    def limit(self, worker: int, memory: int) -> None:
+        """Kill the worker once its processes use more than so many bytes; 0: do not look."""
+        if worker in self._workers and self._server is not None:
+            self._server.send(Limit(worker, memory))
+
     def log_path(self, worker: int) -> str:
         """Return the path of the worker's log file."""
         return str(log_path(self._logs, worker))
 
     async def stop(self) -> None:
         """Kill all workers and release everything. ``on_exit`` is not called any more."""
-        self._on_exit = _ignore
+        self._on_exit = self._on_low_memory = _ignore
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
@@ -137,7 +153,7 @@ class LocalEngine:
         match message:
             case Spawned(worker, pid):
                 self._workers[worker] = pid
-            case Exited(worker, exit_code, signal_number, out_of_memory, output):
+            case Exited(worker, exit_code, signal_number, out_of_memory, output, over):
                 self._workers.pop(worker, None)
                 if exit_code == STARTUP_FAILED:
                     output = _tail(self.log_path(worker))
@@ -148,8 +164,11 @@ class LocalEngine:
                         signal=signal_number,
                         out_of_memory=out_of_memory,
                         output=output,
+                        over=over,
                     )
                 )
+            case Low(memory):
+                self._on_low_memory(memory)
             case Ready():
                 pass
 
@@ -287,9 +306,10 @@ def _interpreter_flags() -> list[str]:
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
 
 
-def _environ(extra: tuple[tuple[str, str], ...]) -> dict[bytes, bytes]:
+def _environ(request: WorkerRequest) -> dict[bytes, bytes]:
     environ = os.environb.copy()
-    environ.update((os.fsencode(name), os.fsencode(value)) for name, value in extra)
+    environ.update((os.fsencode(name), os.fsencode(value)) for name, value in request.env_vars)
+    environ.update(thread_variables(request.threads, environ.keys()))
     return environ
 
 
@@ -308,5 +328,5 @@ def _kill_group(pid: int) -> None:
         os.killpg(pid, signal.SIGKILL)
 
 
-def _ignore(_: WorkerExit) -> None:
+def _ignore(_: object) -> None:
     """Nobody wants to know."""
