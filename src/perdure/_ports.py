@@ -10,7 +10,7 @@ from typing import IO, Protocol
 import msgspec
 
 from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
-from perdure._core.model import Bundle, InputMark
+from perdure._core.model import Bundle, InputMark, LowMemory, MemoryUse
 from perdure._core.records import (
     ActionRow,
     AttemptRow,
@@ -40,6 +40,8 @@ __all__ = [
     "Engine",
     "EventRow",
     "Journal",
+    "LowMemory",
+    "MemoryUse",
     "Page",
     "Row",
     "RunEnd",
@@ -282,6 +284,8 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
         env_vars: Set in the process.
         bundle: Code it will load; also gives cwd, sys.path, argv.
         recipe: Blob that says what has to be installed where it runs; b"": what is here.
+        threads: How many threads libraries may start that compute with as many as there are cores,
+            where neither ``env_vars`` nor the user's environment says so.
     """
 
     worker: int
@@ -289,6 +293,7 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
     env_vars: tuple[tuple[str, str], ...] = ()
     bundle: Bundle = Bundle()
     recipe: bytes = b""
+    threads: int = 1
 
 
 class WorkerDelay(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,6 +318,7 @@ class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
         out_of_memory: The kernel's out-of-memory killer is known to be the cause.
         output: Last lines it wrote before it said Hello, "" afterwards.
         error: Why there is nowhere to start it, if that is so.
+        over: The engine has killed it for using more memory than it might.
     """
 
     worker: int
@@ -321,25 +327,42 @@ class WorkerExit(msgspec.Struct, frozen=True, kw_only=True):
     out_of_memory: bool = False
     output: str = ""
     error: PerdureError | None = None
+    over: MemoryUse | None = None
 
 
 class Engine(Protocol):
-    """Places worker processes and reports their deaths. Called from the controller's loop only."""
+    """Places worker processes, keeps them to their memory, and reports their deaths.
+
+    Called from the controller's loop only.
+    """
 
     async def start(
         self,
         address: str,
         token: str,
         on_exit: Callable[[WorkerExit], None],
+        on_low_memory: Callable[[LowMemory], None],
         on_delay: Callable[[WorkerDelay], None] = lambda delay: None,
     ) -> None:
-        """Get ready to place workers that dial ``address``; the others are called on the loop."""
+        """Get ready to place workers that dial ``address``.
+
+        Args:
+            address: Of the controller.
+            token: What workers show there.
+            on_exit: Called on the loop when a worker has ended.
+            on_low_memory: Called on the loop when a node is about to run out of memory, and again
+                as long as it is.
+            on_delay: Called on the loop when something has to be done before workers can start.
+        """
 
     def spawn(self, request: WorkerRequest) -> None:
         """Place a worker. It dials home when ready; if it cannot start, ``on_exit`` tells."""
 
     def kill(self, worker: int) -> None:
         """SIGKILL the worker and every process it started (its process group)."""
+
+    def limit(self, worker: int, memory: int) -> None:
+        """Kill the worker if it and what it starts use more than so many bytes; 0: do not look."""
 
     def log_path(self, worker: int) -> str:
         """Return the path of the worker's log file."""

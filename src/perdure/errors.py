@@ -175,11 +175,21 @@ class TaskTimeoutError(ExecutionError, TimeoutError):
 
 
 class OutOfMemoryError(ExecutionError, MemoryError):
-    """The attempt used more memory than it may."""
+    """The attempt used more memory than it may, or than there is.
+
+    Attributes:
+        request: Bytes it had asked for, 0 if it had not, or not used more than that.
+        peak: The most it was seen to use, likewise.
+    """
 
     code = "out_of_memory"
     retryable = True
-    advice = "work on smaller pieces, run fewer at once, or use a machine with more memory"
+    advice = (
+        "work on smaller pieces, or ask for more: Resources(memory=...); "
+        'RetryStrategy(on_oom=Resources(memory="x2")) does when it is needed'
+    )
+    request: int = 0
+    peak: int = 0
 
 
 class WorkerLostError(ExecutionError):

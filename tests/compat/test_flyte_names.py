@@ -89,8 +89,8 @@ def test_options_that_ask_for_nothing_are_taken():
 
 def test_delays_and_resources_as_flyte_writes_them():
     backoff = perdure.Backoff(base=1, factor=1.0, cap=None)
-    assert perdure.RetryStrategy(count=2, backoff=backoff).policy().cap >= 3600
-    assert perdure.RetryStrategy(count=2, backoff=None).policy().base == 0
+    assert perdure.RetryStrategy(count=2, backoff=backoff).policy(perdure.Resources()).cap >= 3600
+    assert perdure.RetryStrategy(count=2, backoff=None).policy(perdure.Resources()).base == 0
     assert perdure.Resources(cpu=None, memory="1Gi", gpu=None).demand().cpu == 1
 
 

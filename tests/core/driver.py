@@ -18,6 +18,8 @@ from perdure._core.model import (
     Failure,
     InputMark,
     Loader,
+    LowMemory,
+    MemoryUse,
     Outcome,
     RetryPolicy,
     Reuse,
@@ -44,6 +46,7 @@ def spec(
     base: float = 0.0,
     cpu: float = 1.0,
     memory: int = 0,
+    on_oom: tuple[int, ...] = (),
     timeout: Timeout = NO_LIMITS,
     reuse: Reuse = SHARED,
     cache: CachePolicy | None = None,
@@ -54,7 +57,12 @@ def spec(
         loader=Loader("module"),
         is_async=is_async,
         demand=Demand(cpu=cpu, memory=memory),
-        retry=RetryPolicy(count=retries, base=base, jitter=0.0),
+        retry=RetryPolicy(
+            count=retries,
+            base=base,
+            jitter=0.0,
+            on_oom=tuple(Demand(cpu=cpu, memory=size) for size in on_oom),
+        ),
         timeout=timeout,
         reuse=reuse,
         cache=cache,
@@ -91,6 +99,7 @@ class Driver:
         orders: What workers were told, in order.
         rows: What was given to the journal, in order.
         killed: Numbers of workers to be killed.
+        limits: Bytes that workers may use, by number.
         ended: Outcomes of runs that have ended.
         claimed: Ids of calls that attempts have settled with what they had been told.
         damaged: Keys of values that are found damaged.
@@ -108,6 +117,7 @@ class Driver:
         self.orders: list[tuple[int, Any]] = []
         self.rows: list[Any] = []
         self.killed: list[int] = []
+        self.limits: dict[int, int] = {}
         self.ended: list[Outcome] = []
         self.spawned: list[Worker] = []
         self._rows: list[Any] = []
@@ -134,6 +144,8 @@ class Driver:
             effects.told.clear()
             self.killed += [w.number for w in effects.kills]
             effects.kills.clear()
+            self.limits |= {number: w.allowance for number, w in effects.limits.items()}
+            effects.limits.clear()
             self.ended += [outcome for _, outcome in effects.ended]
             effects.ended.clear()
             self.spawned += effects.spawns
@@ -340,6 +352,19 @@ class Driver:
         """The worker of the action is gone."""
         number = action if isinstance(action, int) else self.worker(action).number
         self.machine.worker_gone(number, WorkerEnd(DIED, guilty=guilty))
+        self.settle()
+
+    def over(self, action: Action, peak: int, *, before: int = 0) -> None:
+        """The worker of the action was killed because it used more memory than it might."""
+        number = self.worker(action).number
+        use = MemoryUse(self.limits[number], peak, before)
+        self.machine.worker_gone(number, WorkerEnd(failures.over_memory(use), guilty=True))
+        self.settle()
+
+    def low(self, available: int, floor: int, uses: dict[Action, int]) -> None:
+        """The machine has little memory left."""
+        by_number = {self.worker(action).number: used for action, used in uses.items()}
+        self.machine.low_memory(LowMemory(available, floor, by_number))
         self.settle()
 
     def block(self, action: Action) -> None:

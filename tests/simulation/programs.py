@@ -113,7 +113,10 @@ class Node:
             is_async=self.is_async,
             demand=Demand(cpu=self.cpu, memory=len(self.groups)),
             retry=RetryPolicy(
-                count=GENEROUS if self.generous else retries, base=0.01 * self.retries, cap=0.5
+                count=GENEROUS if self.generous else retries,
+                base=0.01 * self.retries,
+                cap=0.5,
+                on_oom=tuple(Demand(self.cpu, len(self.groups) + more) for more in (1, 2, 4)),
             ),
             timeout=TimeoutPolicy(max_runtime=limit),
             reuse=self.reuse,

@@ -85,6 +85,7 @@ class Shell:
         for worker in effects.spawns:
             self.spawn(worker)
         effects.spawns.clear()
+        effects.limits.clear()  # the world looks at the workers' allowances itself
         for number, worker in effects.told.items():
             for order in worker.outbox:
                 self.send(self.workers[number], order)

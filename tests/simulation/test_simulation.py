@@ -23,6 +23,7 @@ WEATHERS = {
     "windy": Faults(),
     "storm": Faults(until=4.0, worker_kills=15.0, controller_crashes=6.0),
     "crashes": Faults(worker_crashes=4.0),
+    "hunger": Faults(worker_kills=1.0, overruns=6.0, squeezes=3.0),
     "thieves": Faults(worker_kills=2.0, controller_crashes=1.0, thefts=3.0),
 }
 
@@ -59,7 +60,7 @@ def test_p3_any_program_survives_any_faults_with_the_result_of_plain_python(
 def test_p3_any_program_whose_values_are_kept_survives_any_faults(weather: str, seed: int) -> None:
     # The world asserts that of identical actions one runs at a time where that is asked for.
     faults = WEATHERS[weather]
-    program = make(seed, generous=faults.worker_crashes > 0, kept=True)
+    program = make(seed, generous=faults.guilty, kept=True)
     world = World(seed, faults, cores=2 + seed % 3, program=program)
     assert value_of(world) == expected(world.program)
 

@@ -124,8 +124,11 @@ class SimWorker:
 
     def die(self, *, guilty: bool) -> None:
         """The process ends at once; the operating system tells, after what it had sent."""
+        self.end_with(WorkerEnd(failures.worker_lost("died"), guilty=guilty))
+
+    def end_with(self, end: WorkerEnd) -> None:
+        """The process is ended; likewise."""
         self.alive = False
-        end = WorkerEnd(failures.worker_lost("died"), guilty=guilty)
         self.tell(lambda m: m.worker_gone(self.number, end))
 
     # --- execution --------------------------------------------------------------------------------

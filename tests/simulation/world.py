@@ -8,8 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from perdure._core.model import Outcome
+from perdure._core import failures
+from perdure._core.model import LowMemory, MemoryUse, Outcome
 from perdure._core.records import ActionRow, RunRow
+from perdure._core.state import WorkerEnd
 from perdure._journal.memory import MemoryJournal
 from perdure._ports import Journal
 from simulation.programs import Node, make
@@ -28,6 +30,8 @@ class Faults:
         worker_crashes: A worker is brought down by what it executes.
         controller_crashes: The controller dies, its workers follow, another one starts.
         thefts: Another controller takes the run over while the first one lives.
+        overruns: A worker uses more memory than it may.
+        squeezes: The machine runs out of memory.
     """
 
     until: float = 3.0
@@ -35,6 +39,13 @@ class Faults:
     worker_crashes: float = 0.0
     controller_crashes: float = 1.5
     thefts: float = 0.0
+    overruns: float = 0.0
+    squeezes: float = 0.0
+
+    @property
+    def guilty(self) -> bool:
+        """Whether attempts are charged for some of it."""
+        return bool(self.worker_crashes or self.overruns or self.squeezes)
 
 
 NONE = Faults(until=0.0)
@@ -64,7 +75,7 @@ class World:
         self.faults = faults or Faults()
         self.cores = cores
         self.now = 1000.0
-        self.program = program or make(seed, generous=self.faults.worker_crashes > 0)
+        self.program = program or make(seed, generous=self.faults.guilty)
         self.nodes: dict[bytes, Node] = {}
         self.journal = journal or MemoryJournal()
         self.events: list[tuple[float, int, Callable[[], Any]]] = []
@@ -155,6 +166,8 @@ class World:
             (faults.worker_crashes, lambda: self.kill_worker(guilty=True)),
             (faults.controller_crashes, self.crash),
             (faults.thefts, self.steal),
+            (faults.overruns, self.overrun),
+            (faults.squeezes, self.squeeze),
         ):
             moment = self.now
             while rate and (moment := moment + self.rng.expovariate(rate)) < end:
@@ -164,6 +177,29 @@ class World:
         alive = [w for shell in self.shells for w in shell.workers.values() if w.alive]
         if alive:
             self.rng.choice(alive).die(guilty=guilty)
+
+    def overrun(self) -> None:
+        """A worker whose memory is limited uses more than that."""
+        limited = [
+            (worker, known.allowance)
+            for shell in self.shells
+            for worker in shell.workers.values()
+            if worker.alive
+            and (known := shell.machine.scheduler.workers.get(worker.number)) is not None
+            and known.allowance
+        ]
+        if limited:
+            worker, limit = self.rng.choice(limited)
+            before = self.rng.choice((0, limit))
+            use = MemoryUse(limit, limit + 1, before)
+            worker.end_with(WorkerEnd(failures.over_memory(use), guilty=True))
+
+    def squeeze(self) -> None:
+        """The machine is short of memory, some of which workers use."""
+        shell = self.shell
+        uses = {n: self.rng.randrange(1 << 30) for n, w in shell.workers.items() if w.alive}
+        low = LowMemory(self.rng.randrange(1 << 30), 1 << 30, uses)
+        shell.at(self.now, lambda: shell.machine.low_memory(low))
 
     def crash(self) -> None:
         """The controller is killed; after a while another one starts."""

@@ -78,7 +78,7 @@ class Desk:
         (self.home / "probes.py").write_text((Path(__file__).parent / "probes.py").read_text())
         address = str(self.home / "socket")
         self._server = await asyncio.start_unix_server(self._greet, address)
-        await self.engine.start(address, TOKEN, self.exits.put_nowait)
+        await self.engine.start(address, TOKEN, self.exits.put_nowait, print)
         return self
 
     async def __aexit__(self, *_):

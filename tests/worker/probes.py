@@ -97,3 +97,21 @@ async def chat_below(name: str) -> None:
     os.write(1, name.encode())
     sys.stderr.buffer.write(b"bytes")
     await asyncio.sleep(0)
+
+
+@env.task
+def take(size: int) -> None:
+    """Use so much memory; then stay, unless it is little."""
+    held = bytearray(size)
+    held[::4096] = b"x" * len(held[::4096])
+    if size > 1:
+        signal.pause()
+
+
+@env.task
+def take_elsewhere(size: int, note: str) -> None:
+    """Let a process in a session of its own use it."""
+    code = f"import os, signal; x = bytearray(b'x') * {size}; signal.pause()"
+    started = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    Path(note).write_text(str(started.pid))
+    started.wait()

@@ -248,7 +248,7 @@ def test_logs_that_cannot_be_made_are_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     engine = LocalEngine(tmp_path / "file" / "logs")
     with pytest.raises(StorageError, match="cannot make the folder of logs"):
-        asyncio.run(engine.start("", "", print))
+        asyncio.run(engine.start("", "", print, print))
 
 
 OWNER = """

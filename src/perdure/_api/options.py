@@ -1,12 +1,13 @@
 """Settings of tasks: what users write, and what it means to the scheduler."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any
 
+from perdure._api import growth
 from perdure._api.caching import Cache
 from perdure._api.image import image_of
 from perdure._api.secrets import secrets_of
@@ -76,7 +77,8 @@ class Resources:
 
     Attributes:
         cpu: Cores: ``1``, ``0.5``, ``"500m"``. ``None``: 1.
-        memory: Bytes, or a quantity: ``"512Mi"``. ``None``: not declared.
+        memory: Bytes, or a quantity: ``"512Mi"``. ``None``: not declared. An attempt that uses
+            more than it declared is stopped.
         gpu: Whole devices. ``None``: none.
         disk: Not supported yet.
         shm: Not supported yet.
@@ -101,7 +103,10 @@ class Resources:
         gpu = self.gpu or 0
         if isinstance(gpu, bool) or not isinstance(gpu, int) or gpu < 0:
             raise ConfigurationError(f"gpu={self.gpu!r} is not a number of devices")
-        self.demand()
+        if isinstance(self.memory, str) and growth.is_relative(self.memory):
+            growth.check(self.memory, quantity)
+        else:
+            self.demand()
 
     def demand(self) -> Demand:
         """Return the request in plain numbers."""
@@ -150,13 +155,33 @@ class RetryStrategy:
         backoff: Delays between attempts; ``None``: no delay.
         on: Exception classes that are worth a retry; all by default. Errors that say they are
             not (:class:`perdure.errors.NonRecoverableError`, type errors at a call, ...) never are.
+        on_oom: What to ask for when the memory did not suffice. ``Resources(memory="x2")`` asks for
+            twice as much each time, ``"+512Mi"`` for so much more, ``"8Gi"`` once for that. Or a
+            function ``(n, resources)``: what to ask for after it did not suffice for the n-th time,
+            ``resources`` being what was asked for; None gives up. It is called where the task is
+            defined, not when it happens. These attempts, eight at most, do not count as retries,
+            and come at once.
     """
 
     count: int = 0
     backoff: Backoff | None = None
     on: tuple[type[BaseException], ...] | type[BaseException] = ()
+    on_oom: Resources | Callable[[int, Resources], Resources | None] | None = None
 
     def __post_init__(self) -> None:
+        if not (self.on_oom is None or isinstance(self.on_oom, Resources) or callable(self.on_oom)):
+            raise ConfigurationError(
+                f"on_oom={self.on_oom!r} is neither perdure.Resources nor a function",
+                hint='write on_oom=perdure.Resources(memory="x2")',
+            )
+        if isinstance(self.on_oom, Resources) and (
+            self.on_oom.memory is None or self.on_oom != Resources(memory=self.on_oom.memory)
+        ):
+            raise ConfigurationError(
+                f"on_oom={self.on_oom!r}: what grows is memory",
+                hint='write on_oom=perdure.Resources(memory="x2"), or a function that returns what '
+                "to ask for",
+            )
         if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 0:
             raise ConfigurationError(f"retries={self.count!r} is not a number of retries")
         kinds = self.on if isinstance(self.on, tuple) else (self.on,)
@@ -172,10 +197,18 @@ class RetryStrategy:
             return retries
         return cls(0 if retries is None else retries)  # type: ignore[arg-type]  # checked above
 
-    def policy(self) -> RetryPolicy:
-        """Return the part that the scheduler applies."""
-        wait = self.backoff or Backoff()
-        return RetryPolicy(self.count, _plain(wait.base), wait.factor, wait.bound(), wait.jitter)
+    def policy(self, resources: Resources) -> RetryPolicy:
+        """Return the part that the scheduler applies to tasks that ask for these resources.
+
+        Raises:
+            ConfigurationError: They do not go with ``on_oom``.
+        """
+        wait, on_oom = self.backoff or Backoff(), self.on_oom
+        more = [] if on_oom is None else growth.steps(on_oom, resources, quantity)
+        return RetryPolicy(
+            self.count, _plain(wait.base), wait.factor, wait.bound(), wait.jitter,
+            tuple(each.demand() for each in more),
+        )  # fmt: skip
 
     def allows(self, error: BaseException) -> bool:
         """Return whether this error may be retried."""
@@ -231,9 +264,9 @@ class ReusePolicy:
     Attributes:
         replicas: Number of workers: ``n``, or ``(min, max)``; ``min`` are started together, and
             kept while the environment is in use. ``None``: as many as there is work for and
-            resources allow. ``def`` and ``async def`` tasks, tasks with other ``env_vars`` and runs
-            of other code have workers of their own, each so many; a ``def`` task that waits for
-            its children makes room for one more.
+            resources allow. ``def`` and ``async def`` tasks, tasks with other ``env_vars`` or
+            another number of cores, and runs of other code have workers of their own, each so
+            many; a ``def`` task that waits for its children makes room for one more.
         idle_ttl: Seconds or timedelta after which all workers end, if none had anything to do.
         concurrency: Attempts that run at once in one worker, for one share of ``resources`` in
             all; more than 1 for ``async def`` tasks only. Parents that wait for their children do
@@ -359,6 +392,11 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise ConfigurationError(
             f"resources={resources!r} is not perdure.Resources",
             hint='write resources=perdure.Resources(cpu=2, memory="1Gi")',
+        )
+    if resources is not None and growth.is_relative(resources.memory):
+        raise ConfigurationError(
+            f"memory={resources.memory!r} says how a request grows, and there is none yet",
+            hint="give it to RetryStrategy(on_oom=...), and the task a number of bytes",
         )
     for option in ("report", "entrypoint", "produces_artifacts"):
         if not isinstance(options.get(option), bool | None):

@@ -116,6 +116,7 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._spec: TaskSpec | None = None
         self._binder: Binder | None = None
+        settings.retries.policy(settings.resources)
         self._check_settings()
 
     def check_ignored(self, cache: object) -> None:
@@ -265,7 +266,7 @@ class Task(Generic[P, R]):
                 is_async=self.is_async,
                 code=fingerprint(self.function),
                 demand=settings.resources.demand(),
-                retry=settings.retries.policy(),
+                retry=settings.retries.policy(settings.resources),
                 timeout=settings.timeout.policy(),
                 env_vars=env_vars,
                 reuse=reuse,
@@ -314,6 +315,7 @@ class Task(Generic[P, R]):
         view.settings = settings
         view.name = f"{self.env.name}.{settings.short_name or _short_name(self.function)}"
         view._spec = None  # of the same class
+        settings.retries.policy(settings.resources)
         view._check_settings()
         return view
 

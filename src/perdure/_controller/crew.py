@@ -8,10 +8,9 @@ from perdure._controller.echo import Echo
 from perdure._controller.endings import judge
 from perdure._core import failures
 from perdure._core.effects import Effects
-from perdure._core.machine import WorkerEnd
 from perdure._core.model import Bundle
-from perdure._core.state import Worker
-from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
+from perdure._core.state import Worker, WorkerEnd
+from perdure._ports import LowMemory, WorkerDelay, WorkerExit, WorkerRequest
 from perdure._secrets.sources import Sources
 from perdure._wire.messages import SecretValue, Welcome
 from perdure.errors import PerdureError
@@ -48,7 +47,7 @@ class Crew:
 
     async def start(self, address: str, token: str) -> None:
         """Get the engine ready."""
-        await self._engine.start(address, token, self._exited, self._delayed)
+        await self._engine.start(address, token, self._exited, self._low_memory, self._delayed)
         self._listen()
 
     async def stop(self) -> None:
@@ -75,6 +74,9 @@ class Crew:
         for worker in effects.spawns:
             self._spawn(worker)
         effects.spawns.clear()
+        for number, worker in effects.limits.items():  # before it is told what they are for
+            self._engine.limit(number, worker.allowance)
+        effects.limits.clear()
         for number, worker in effects.told.items():
             session = self._sessions.get(number)
             if session is not None:  # otherwise its process is about to be reported gone
@@ -98,7 +100,7 @@ class Crew:
 
     async def _spawn_with_secrets(self, worker: Worker) -> None:
         """Look for the values first, which may take a while: a keyring may have to be unlocked."""
-        bundle, number = self._bundles[worker.pool.key[0]], worker.number
+        bundle, number = self._bundles[worker.pool.key.bundle], worker.number
         try:
             self._secrets[number] = await asyncio.to_thread(
                 self._sources.values, worker.pool.reuse.secrets, bundle
@@ -111,14 +113,15 @@ class Crew:
             self._place(worker)
 
     def _place(self, worker: Worker) -> None:
-        bundle, is_async, env_vars, _, recipe = worker.pool.key
+        key = worker.pool.key
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
-                is_async=is_async,
-                env_vars=env_vars,
-                bundle=self._bundles[bundle],
-                recipe=recipe,
+                is_async=key.is_async,
+                env_vars=key.env_vars,
+                bundle=self._bundles[key.bundle],
+                recipe=key.recipe,
+                threads=key.threads,
             )
         )
 
@@ -184,6 +187,10 @@ class Crew:
             self._echo.leave(exit_.worker)
         with self._controller.batch():
             self._machine.worker_gone(exit_.worker, judge(exit_))
+
+    def _low_memory(self, memory: LowMemory) -> None:
+        with self._controller.batch():
+            self._machine.low_memory(memory)
 
     def look(self) -> None:
         """Show what tasks have printed so far."""

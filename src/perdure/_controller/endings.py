@@ -3,7 +3,7 @@
 import signal
 
 from perdure._core import failures
-from perdure._core.machine import WorkerEnd
+from perdure._core.state import WorkerEnd
 from perdure._ports import WorkerExit
 
 _FROM_OUTSIDE = frozenset(
@@ -18,6 +18,8 @@ def judge(exit_: WorkerExit) -> WorkerEnd:
     if (error := exit_.error) is not None:
         return WorkerEnd(failures.unplaced(error), guilty=True, final=not error.retryable)
     said = f"\n{exit_.output}" if exit_.output else ""
+    if exit_.over is not None:
+        return WorkerEnd(failures.over_memory(exit_.over), guilty=True)
     if exit_.out_of_memory:
         return WorkerEnd(
             failures.out_of_memory(

@@ -21,6 +21,14 @@ def suspects(worker: Worker) -> dict[int, Attempt]:
     return dict(list((running or worker.attempts).items())[:1])
 
 
+def thin_out(worker: Worker) -> None:
+    """Together they used too much of the machine: let them run in smaller company from now on."""
+    running = [attempt for attempt in worker.attempts.values() if not attempt.blocked]
+    if worker.pool.together:
+        for attempt in running:
+            narrow_down(attempt, len(running))
+
+
 def narrow_down(attempt: Attempt, among: int) -> bool:
     """Let the action run in smaller company from now on; return False if it has been already."""
     action, company = attempt.action, among // 2

@@ -38,6 +38,7 @@ class Effects:
         audits: Replayed actions: were all recorded children called again?
         spawns: Workers to be placed.
         kills: Workers to be killed, with everything they started.
+        limits: Workers whose memory is to be limited to their allowance, by number.
         told: Workers whose outbox is not empty, by number.
         ended: Runs whose root outcome is recorded.
         warnings: What people should know at once.
@@ -52,6 +53,7 @@ class Effects:
     audits: list[Attempt] = field(default_factory=list)
     spawns: list[Worker] = field(default_factory=list)
     kills: list[Worker] = field(default_factory=list)
+    limits: dict[int, Worker] = field(default_factory=dict)
     told: dict[int, Worker] = field(default_factory=dict)
     ended: list[tuple[Run, Outcome]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

@@ -1,7 +1,11 @@
 """Failures the controller itself makes. Their ``code`` names the class that users catch."""
 
-from perdure._core.model import Failure
+import msgspec
+
+from perdure._core.model import Failure, MemoryUse
 from perdure.errors import PerdureError
+
+OUT_OF_MEMORY = "out_of_memory"
 
 
 def _failure(name: str, code: str, message: str, *, retryable: bool = False) -> Failure:
@@ -31,7 +35,41 @@ def worker_lost(message: str) -> Failure:
 
 def out_of_memory(message: str) -> Failure:
     """The kernel killed the worker for its memory."""
-    return _failure("OutOfMemoryError", "out_of_memory", message, retryable=True)
+    return _failure("OutOfMemoryError", OUT_OF_MEMORY, message, retryable=True)
+
+
+def over_memory(use: MemoryUse) -> Failure:
+    """The worker used more memory than what it executed had asked for."""
+    message = f"it used {size(use.peak)} of memory and had asked for {size(use.limit)}"
+    if use.before > use.limit // 4:
+        message += f"; its worker had {size(use.before)} before it began"
+    return msgspec.structs.replace(out_of_memory(message), memory=use)
+
+
+def squeezed(available: int, used: int) -> Failure:
+    """The attempt was stopped to protect the machine."""
+    return out_of_memory(
+        f"it was stopped because the machine had {size(available)} of memory left; it used "
+        f"{size(used)}, and older work goes on"
+    )
+
+
+def alone(available: int, used: int) -> Failure:
+    """The attempt needs more than the machine has."""
+    return out_of_memory(
+        f"it was stopped because the machine had {size(available)} of memory left, and nothing "
+        f"else to stop; it used {size(used)}"
+    )
+
+
+def size(count: int) -> str:
+    """Return a number of bytes for people."""
+    amount, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if amount < 1024:
+            break
+        amount, unit = amount / 1024, larger
+    return f"{amount:.4g} {unit}"
 
 
 def infeasible(message: str) -> Failure:

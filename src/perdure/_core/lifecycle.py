@@ -7,14 +7,17 @@ the journal's answer, the user) is the business of ``machine.py``.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from perdure._core import blame, failures
+from perdure._core.allowances import larger, too_large
 from perdure._core.effects import Effects
 from perdure._core.keys import consult_of, entry_of
-from perdure._core.model import Failure, LogSpan, Outcome, phase_of
+from perdure._core.model import Demand, Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
-from perdure._core.records import AttemptRow, EventRow, RunEnd
+from perdure._core.records import EventRow, RunEnd
 from perdure._core.retry import delay, should_retry
-from perdure._core.rows import NOTHING, is_unfinished, place_of, row_of
+from perdure._core.rows import NOTHING, attempt_row, is_unfinished, place_of, row_of
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import Action, Attempt, Run
 from perdure._core.timers import Timers
@@ -249,6 +252,9 @@ class Lifecycle:
         """Try the action again if its policy allows; otherwise the failure is its outcome."""
         action = attempt.action
         policy = action.task.spec.retry  # type: ignore[union-attr]
+        if not action.run.closed and (more := larger(action, failure)) is not None:
+            self._ask_for_more(action, failure, more)
+            return
         if action.run.closed or not should_retry(policy, failure, action.charged):
             self.cancel_children(action, PARENT_FAILED)
             self.finish(action, Outcome(failure=failure))
@@ -264,6 +270,25 @@ class Lifecycle:
             self.later(action, self.now + wait, self._retry, action)
         else:
             self._retry(action)
+
+    def _ask_for_more(self, action: Action, failure: Failure, demand: Demand) -> None:
+        """Try the action again with a larger request, uncharged, unless no node has as much."""
+        spec = msgspec.structs.replace(action.task.spec, demand=demand)  # type: ignore[union-attr]
+        task = self.scheduler.task(action.run, spec)
+        if task.shortage:
+            self.cancel_children(action, PARENT_FAILED)
+            self.fail(action, too_large(failure, task.shortage))
+            return
+        action.task = task
+        action.charged -= 1
+        action.total_losses += 1
+        self.note_attempt(action, failure)
+        text = f"attempt {action.number + 1} asks for {failures.size(demand.memory)} of memory"
+        self.notice(action.run, action, "info", text)
+        action.retry_failed = True
+        action.ending = ""
+        action.losses = 0
+        self.queue(action, front=True)
 
     def _retry(self, action: Action) -> None:
         if action.stage is Stage.RETRYING:
@@ -312,18 +337,7 @@ class Lifecycle:
     def note_attempt(self, action: Action, failure: Failure) -> None:
         """Keep the story of an attempt that did not end its action."""
         rows = self.effects.rows
-        rows.append(
-            AttemptRow(
-                run=action.run.key,
-                seq=place_of(action, rows),
-                number=action.charged + action.total_losses - 1,
-                failure=failure,
-                started=action.started or self.now,
-                ended=self.now,
-                worker=action.worker,
-                log=action.log,
-            )
-        )
+        rows.append(attempt_row(action, failure, self.now, rows))
         action.run.dirty[action.id] = action
 
     # --- outcomes ---------------------------------------------------------------------------------

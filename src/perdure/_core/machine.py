@@ -13,17 +13,28 @@ An action that may have recorded children has its calls recalled from the journa
 from collections.abc import Sequence
 
 from perdure._core import blame
+from perdure._core.allowances import is_innocent
 from perdure._core.artifacts import Publisher, Request
 from perdure._core.caching import Caching
 from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
-from perdure._core.model import Demand, Failure, InputMark, TaskSpec
+from perdure._core.model import Demand, Failure, InputMark, LowMemory, TaskSpec
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.rows import place_of, row_of
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import CALLED_LIMIT, Action, Attempt, Keyed, Pool, Run, Task, Worker
+from perdure._core.state import (
+    CALLED_LIMIT,
+    Action,
+    Attempt,
+    Keyed,
+    Pool,
+    Run,
+    Task,
+    Worker,
+    WorkerEnd,
+)
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -38,23 +49,6 @@ MAX_CRASHED_STARTS = 3
 MAX_KILLED_STARTS = 12
 """Workers of a pool that may die before their Hello, in a row, before its work fails: by
 themselves, and by somebody's kill."""
-
-
-class WorkerEnd:
-    """Why a worker is gone, in the terms that matter here.
-
-    Attributes:
-        guilty: What it was running brought it down (a crash, an exit), not somebody's kill.
-        failure: What to say of it.
-        final: It could not start, and neither will another one in its place.
-    """
-
-    __slots__ = ("failure", "final", "guilty")
-
-    def __init__(self, failure: Failure, *, guilty: bool, final: bool = False) -> None:
-        self.failure = failure
-        self.guilty = guilty
-        self.final = final
 
 
 class Machine:
@@ -182,7 +176,13 @@ class Machine:
         worker = self.scheduler.workers.get(number)
         if worker is None:
             return
-        suspects = {} if worker.killed or not end.guilty else blame.suspects(worker)
+        if worker.end is not None:
+            end = worker.end
+            if not end.guilty:
+                blame.thin_out(worker)
+        elif worker.killed or is_innocent(worker, end.failure.memory):
+            end = WorkerEnd(end.failure, guilty=False)
+        suspects = blame.suspects(worker) if end.guilty else {}
         for attempt in reversed(list(worker.attempts.values())):
             among = len(suspects) if attempt.handle in suspects else 0
             self.lifecycle.attempt_lost(attempt, end.failure, among=among)
@@ -223,6 +223,10 @@ class Machine:
                     and action.task.lane.pool is pool
                 ):
                     self.lifecycle.fail(action, failure)
+
+    def low_memory(self, memory: LowMemory) -> None:
+        """The node is about to run out of memory."""
+        self.scheduler.strain.low(memory, self.now)
 
     # --- what attempts do -------------------------------------------------------------------------
 

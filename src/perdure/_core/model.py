@@ -53,6 +53,20 @@ class Loader(msgspec.Struct, frozen=True, array_like=True):
     python: str = ""
 
 
+class Demand(msgspec.Struct, frozen=True, array_like=True):
+    """What one attempt needs from a node while it runs.
+
+    Attributes:
+        cpu: Cores; fractions are fine.
+        memory: Bytes.
+        gpu: Whole devices.
+    """
+
+    cpu: float = 1.0
+    memory: int = 0
+    gpu: int = 0
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
     """How often and how soon a failed action is attempted again.
 
@@ -66,6 +80,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
         cap: Upper bound of the delay, in seconds.
         jitter: Fraction (0..1) by which a delay is spread, so that failures do not come back
             all at once.
+        on_oom: What to ask for instead, each time there was too little memory: more and more.
     """
 
     count: int = 0
@@ -73,6 +88,7 @@ class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):
     factor: float = 2.0
     cap: float = 60.0
     jitter: float = 0.25
+    on_oom: tuple[Demand, ...] = ()
 
 
 class TimeoutPolicy(msgspec.Struct, frozen=True, array_like=True):
@@ -87,20 +103,6 @@ class TimeoutPolicy(msgspec.Struct, frozen=True, array_like=True):
     max_runtime: float | None = None
     max_queued_time: float | None = None
     deadline: float | None = None
-
-
-class Demand(msgspec.Struct, frozen=True, array_like=True):
-    """What one attempt needs from a node while it runs.
-
-    Attributes:
-        cpu: Cores; fractions are fine.
-        memory: Bytes.
-        gpu: Whole devices.
-    """
-
-    cpu: float = 1.0
-    memory: int = 0
-    gpu: int = 0
 
 
 class SecretRef(msgspec.Struct, frozen=True, array_like=True):
@@ -288,6 +290,34 @@ class Bundle(msgspec.Struct, frozen=True, array_like=True):
     secret_variables: tuple[str, ...] = ()
 
 
+class MemoryUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What a worker used that was stopped for it, in bytes.
+
+    Attributes:
+        limit: What it might use: the request of what it executed.
+        peak: The most it was seen to use, with all processes it had started.
+        before: What of that was there before it began to execute what it was stopped for.
+    """
+
+    limit: int
+    peak: int
+    before: int = 0
+
+
+class LowMemory(msgspec.Struct, frozen=True, array_like=True):
+    """A node is about to run out of memory.
+
+    Attributes:
+        available: Bytes that can still be used.
+        floor: Bytes that should be.
+        uses: What each worker uses, by its number.
+    """
+
+    available: int
+    floor: int
+    uses: dict[int, int]
+
+
 class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An error that ended an attempt or an action.
 
@@ -300,6 +330,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
         payload: Encoded exception from which the original class is rebuilt; empty when the
             controller itself made the failure (then ``code`` names the class).
         blobs: Digests (32 bytes each) of the blobs that ``payload`` refers to.
+        memory: What was used, if that was too much.
     """
 
     type: str
@@ -309,6 +340,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     retryable: bool = True
     payload: bytes = b""
     blobs: tuple[bytes, ...] = ()
+    memory: MemoryUse | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

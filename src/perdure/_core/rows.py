@@ -1,8 +1,8 @@
 """Records of the core's objects, and the rule that keeps ancestors written."""
 
 from perdure._core.keys import note_of
-from perdure._core.model import Outcome, phase_of
-from perdure._core.records import ActionRow, Row
+from perdure._core.model import Failure, Outcome, phase_of
+from perdure._core.records import ActionRow, AttemptRow, Row
 from perdure._core.state import Action
 from perdure._core.transitions import PHASES, Stage
 
@@ -55,6 +55,20 @@ def row_of(action: Action, out: list[Row]) -> ActionRow:
         blobs=blobs,
         origin=None if known is None else known.origin,
         cache=None if known is None else note_of(action, known),
+    )
+
+
+def attempt_row(action: Action, failure: Failure, ended: float, out: list[Row]) -> AttemptRow:
+    """Return the row of an attempt that did not end its action."""
+    return AttemptRow(
+        run=action.run.key,
+        seq=place_of(action, out),
+        number=action.charged + action.total_losses - 1,
+        failure=failure,
+        started=action.started or ended,
+        ended=ended,
+        worker=action.worker,
+        log=action.log,
     )
 
 

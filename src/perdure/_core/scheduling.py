@@ -16,12 +16,14 @@
 """
 
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from perdure._core import shares, staffing
+from perdure._core.allowances import allowance, is_quick
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
 from perdure._core.model import MANY, Demand, TaskSpec
@@ -38,6 +40,7 @@ from perdure._core.state import (
     Task,
     Worker,
 )
+from perdure._core.strain import Strain
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
@@ -66,6 +69,7 @@ class Scheduler:
         self.lanes: dict[tuple[PoolKey, Demand], Lane] = {}
         self.workers: dict[int, Worker] = {}
         self.attempts: dict[int, Attempt] = {}
+        self.strain = Strain(self.workers, timers, effects)
         self.overrun: Callable[[Attempt], None] = lambda attempt: None
         self._next_worker = first_worker
         self._next_handle = 1
@@ -82,7 +86,8 @@ class Scheduler:
             reuse = spec.reuse
             if reuse.per_run:
                 reuse = msgspec.structs.replace(reuse, run=run.key)
-            key: PoolKey = (run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe)
+            threads = max(1, math.ceil(spec.demand.cpu))
+            key = PoolKey(run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe, threads)
             pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
             pool.run = run if reuse.per_run else None
             lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
@@ -159,7 +164,7 @@ class Scheduler:
                 full.append(lane.pool)  # nor keep workers busy that it waits for.
 
     def _place_lane(self, lane: Lane, now: float) -> None:
-        while lane.count:
+        while lane.count and not self.strain.forbids:
             action = self._next_ready(lane)
             if action is None:
                 return
@@ -230,7 +235,8 @@ class Scheduler:
         self._next_handle += 1
         if action.replay:
             self._prepare_replay(attempt)
-        if worker.load == 0:
+        was_idle = worker.load == 0
+        if was_idle:
             shares.hold(self.ledger, worker, lane)
             worker.last_done = now
         if pool.together:
@@ -239,6 +245,8 @@ class Scheduler:
         worker.attempts[attempt.handle] = attempt
         worker.left -= 1
         self.attempts[attempt.handle] = attempt
+        if lane.demand.memory or worker.allowance:
+            self._allow(worker, anew=was_idle and not is_quick(action))
         action.attempt = attempt
         action.move(Stage.RUNNING)
         action.charged += 1
@@ -255,6 +263,13 @@ class Scheduler:
         self.effects.told[worker.number] = worker
         if worker.load > pool.concurrency:
             self._watch_backlogs(now)
+
+    def _allow(self, worker: Worker, *, anew: bool) -> None:
+        """Let the worker use what it holds; ``anew``: see what is there already, in any case."""
+        before, worker.allowance = worker.allowance, allowance(worker)
+        if anew or worker.allowance != before:
+            worker.relayed = False
+            self.effects.limits[worker.number] = worker
 
     def _prepare_replay(self, attempt: Attempt) -> None:
         """Have its calls remembered, and its worker told what is recorded of them."""
@@ -293,6 +308,8 @@ class Scheduler:
         worker.company = min(worker.company, attempt.action.company)
         attempt.blocked = False
         worker.blocked -= 1
+        if worker.allowance or attempt.action.task.lane.demand.memory:  # type: ignore[union-attr]
+            self._allow(worker, anew=False)
 
     def detach(self, attempt: Attempt, now: float, *, unstarted: bool = False) -> None:
         """The attempt has left its worker: it ended, was given back, or died with it."""
@@ -315,6 +332,7 @@ class Scheduler:
             worker.left += 1
         else:
             worker.last_done = now
+            worker.seasoned = worker.relayed = True
         if worker.left <= 0:
             self._replace_spent(worker)
         if worker.load == 0:

@@ -9,6 +9,7 @@ whole backlog again and again. So what ends or is dropped leaves no circle of re
 
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -28,8 +29,26 @@ from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
 
-PoolKey = tuple[int, bool, tuple[tuple[str, str], ...], Reuse, bytes]
-"""Which workers may serve a task: (bundle, executor kind, environment variables, reuse, recipe)."""
+
+class PoolKey(NamedTuple):
+    """Which workers may serve a task.
+
+    Attributes:
+        bundle: Number of the code.
+        is_async: Kind of executor.
+        env_vars: Environment variables.
+        reuse: With whom workers are shared, and how.
+        recipe: Blob that says what is installed; b"": what is here.
+        threads: How many threads libraries start in it: that is settled when they are loaded.
+    """
+
+    bundle: int
+    is_async: bool
+    env_vars: tuple[tuple[str, str], ...]
+    reuse: Reuse
+    recipe: bytes = b""
+    threads: int = 1
+
 
 CALLED_LIMIT = 100_000
 """Calls of a replaying attempt that are kept by id; beyond it, only their number is."""
@@ -229,6 +248,23 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         return self.called is not None and child in self.called
 
 
+class WorkerEnd:
+    """Why a worker is gone, in the terms that matter to what it executed.
+
+    Attributes:
+        guilty: What it was running brought it down (a crash, an exit), not somebody's kill.
+        failure: What to say of it. Its ``memory`` is set if it was killed for using too much.
+        final: It could not start, and neither will another one in its place.
+    """
+
+    __slots__ = ("failure", "final", "guilty")
+
+    def __init__(self, failure: Failure, *, guilty: bool, final: bool = False) -> None:
+        self.failure = failure
+        self.guilty = guilty
+        self.final = final
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """A process that executes attempts.
@@ -246,6 +282,10 @@ class Worker:
         left: Attempts that it may still be given, before it is replaced.
         failure: Why it could not start up, if it could not.
         outbox: What it is to be told.
+        allowance: Bytes it was last told it may use, 0: as many as there are.
+        seasoned: It has executed something.
+        relayed: Something has ended there since it was last seen how much memory it uses.
+        end: Why we have ended it, if that is not what somebody has asked for.
     """
 
     number: int
@@ -264,6 +304,10 @@ class Worker:
     left: int = MANY
     failure: Failure | None = None
     outbox: list[Order] = field(default_factory=list)
+    allowance: int = 0
+    seasoned: bool = False
+    relayed: bool = False
+    end: WorkerEnd | None = None
 
     def __post_init__(self) -> None:
         self.left = self.pool.reuse.max_attempts or MANY

@@ -6,7 +6,7 @@ never names a run: a worker is known by the number the controller gave it.
 
 import msgspec
 
-from perdure._core.model import Bundle
+from perdure._core.model import Bundle, LowMemory, MemoryUse
 from perdure._wire.messages import Message
 
 STARTUP_FAILED = 213
@@ -51,6 +51,13 @@ class Kill(Message, tag=3):
     worker: int
 
 
+class Limit(Message, tag=4):
+    """From now on the worker and what it starts may use so many bytes; 0: what there is."""
+
+    worker: int
+    memory: int
+
+
 # --- forkserver -> engine -------------------------------------------------------------------------
 
 
@@ -74,6 +81,7 @@ class Exited(Message, tag=12):
         signal: Set if a signal killed it.
         out_of_memory: The kernel's out-of-memory killer struck around its death.
         output: Why it could not start, "" otherwise.
+        over: It was killed for using more memory than it might.
     """
 
     worker: int
@@ -81,10 +89,17 @@ class Exited(Message, tag=12):
     signal: int | None = None
     out_of_memory: bool = False
     output: str = ""
+    over: MemoryUse | None = None
 
 
-ToForkserver = Setup | Spawn | Kill
-FromForkserver = Ready | Spawned | Exited
+class Low(Message, tag=13):
+    """The machine is about to run out of memory. Said again as long as it is."""
+
+    memory: LowMemory
+
+
+ToForkserver = Setup | Spawn | Kill | Limit
+FromForkserver = Ready | Spawned | Exited | Low
 
 decode_to_forkserver = msgspec.msgpack.Decoder(list[ToForkserver]).decode
 decode_from_forkserver = msgspec.msgpack.Decoder(list[FromForkserver]).decode

@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable
 
 from perdure._engines.forkserver_protocol import FromForkserver, decode_from_forkserver
+from perdure._engines.threads import thread_variables
+from perdure._ports import WorkerRequest
 from perdure._secrets.naming import declared
 from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
@@ -19,20 +21,20 @@ _STOP_SECONDS = 2.0  # by then even a worker with a lot of memory has been torn 
 _BOOT = "from perdure._worker.forkserver import main; main({fd}, {parent})"
 
 
-def environ(
-    extra: tuple[tuple[str, str], ...] = (), withheld: tuple[str, ...] = ()
-) -> dict[bytes, bytes]:
+def environ(request: WorkerRequest) -> dict[bytes, bytes]:
     """Return what a worker finds in its environment; its secrets come when it has said Hello."""
-    found = os.environb.copy()
-    for name in withheld:
-        found.pop(os.fsencode(name), None)
-    found.update((os.fsencode(name), os.fsencode(value)) for name, value in extra)
+    found = without_secrets(request.bundle.secret_variables)
+    found.update((os.fsencode(name), os.fsencode(value)) for name, value in request.env_vars)
+    found.update(thread_variables(request.threads, found.keys()))
     return found
 
 
-def without_secrets() -> dict[bytes, bytes]:
+def without_secrets(names: tuple[str, ...] | None = None) -> dict[bytes, bytes]:
     """Return the environment that workers show in ``/proc``: that of the process forking them."""
-    return environ(withheld=declared())
+    found = os.environb.copy()
+    for name in declared() if names is None else names:
+        found.pop(os.fsencode(name), None)
+    return found
 
 
 class Forkserver:

@@ -28,7 +28,7 @@ import msgspec
 from perdure._engines.forkserver_protocol import Setup, Spawn
 from perdure._engines.launching import environ
 from perdure._engines.stations import EnvironmentStation, Source, Station
-from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
+from perdure._ports import LowMemory, WorkerDelay, WorkerExit, WorkerRequest
 from perdure.config import log_path
 from perdure.errors import NotSupportedError, StorageError
 
@@ -53,6 +53,7 @@ class LocalEngine:
         self._environments = environments
         self._setup = Setup("", "", "")
         self._on_exit: Callable[[WorkerExit], None] = _ignore
+        self._on_low_memory: Callable[[LowMemory], None] = _ignore
         self._on_delay: Callable[[WorkerDelay], None] = _ignore
         self._here = Station()
         self._stations: dict[bytes, Station] = {b"": self._here}
@@ -70,6 +71,7 @@ class LocalEngine:
         address: str,
         token: str,
         on_exit: Callable[[WorkerExit], None],
+        on_low_memory: Callable[[LowMemory], None],
         on_delay: Callable[[WorkerDelay], None] = lambda delay: None,
     ) -> None:
         """Get ready to place workers that dial ``address``.
@@ -85,7 +87,7 @@ class LocalEngine:
                 hint="make it writable, or set PERDURE_HOME to a folder that is",
             ) from error
         self._setup = Setup(address, token, str(self._logs))
-        self._on_exit, self._on_delay = on_exit, on_delay
+        self._on_exit, self._on_low_memory, self._on_delay = on_exit, on_low_memory, on_delay
         self._open(self._here)
         self._here.attach()
 
@@ -100,7 +102,7 @@ class LocalEngine:
             Spawn(
                 worker=request.worker,
                 is_async=request.is_async,
-                environ=environ(request.env_vars, request.bundle.secret_variables),
+                environ=environ(request),
                 bundle=msgspec.structs.replace(request.bundle, files=()),
             )
         )
@@ -112,20 +114,27 @@ class LocalEngine:
                 station.kill(worker)
                 return
 
+    def limit(self, worker: int, memory: int) -> None:
+        """Kill the worker once its processes use more than so many bytes; 0: do not look."""
+        for station in self._stations.values():
+            if worker in station.workers:
+                station.limit(worker, memory)
+                return
+
     def log_path(self, worker: int) -> str:
         """Return the path of the worker's log file."""
         return str(log_path(self._logs, worker))
 
     async def stop(self) -> None:
         """Kill all workers and release everything. ``on_exit`` is not called any more."""
-        self._on_exit = _ignore
+        self._on_exit = self._on_low_memory = _ignore
         for station in self._stations.values():
             await station.stop()
         self._stations = {b"": self._here}
 
     def _open(self, station: Station) -> None:
         station.setup = self._setup
-        station.exited = self._on_exit
+        station.exited, station.low = self._on_exit, self._on_low_memory
 
 
 def _ignore(_: object) -> None:

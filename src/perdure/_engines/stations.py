@@ -22,13 +22,15 @@ from perdure._engines.forkserver_protocol import (
     Exited,
     FromForkserver,
     Kill,
+    Limit,
+    Low,
     Ready,
     Setup,
     Spawn,
     Spawned,
 )
 from perdure._engines.launching import Forkserver, without_secrets
-from perdure._ports import WorkerDelay, WorkerExit
+from perdure._ports import LowMemory, WorkerDelay, WorkerExit
 from perdure.config import log_path
 from perdure.errors import EnvironmentBuildError, PerdureError
 
@@ -57,12 +59,14 @@ class Station:
         workers: Pids by worker, 0 until the forkserver has told.
         setup: Whom they dial.
         exited: Is told of their ends.
+        low: Is told when the machine is about to run out of memory.
     """
 
     def __init__(self) -> None:
         self.workers: dict[int, int] = {}
         self.setup = Setup("", "", "")
         self.exited: Callable[[WorkerExit], None] = lambda exit_: None
+        self.low: Callable[[LowMemory], None] = lambda memory: None
         self._server: Forkserver | None = None
 
     def launch(self) -> None:
@@ -95,9 +99,14 @@ class Station:
         if self._server is not None:
             self._server.send(Kill(worker))
 
+    def limit(self, worker: int, memory: int) -> None:
+        """Have a worker of this station ended once it uses more than so many bytes."""
+        if self._server is not None:
+            self._server.send(Limit(worker, memory))
+
     async def stop(self) -> None:
         """Kill all workers and release everything."""
-        self.exited = lambda exit_: None
+        self.exited, self.low = lambda exit_: None, lambda memory: None
         server, self._server = self._server, None
         if server is not None:
             await server.stop()
@@ -110,7 +119,7 @@ class Station:
         match message:
             case Spawned(worker, pid):
                 self.workers[worker] = pid
-            case Exited(worker, exit_code, signal_number, out_of_memory, output):
+            case Exited(worker, exit_code, signal_number, out_of_memory, output, over):
                 if exit_code == STARTUP_FAILED:
                     output = _tail(log_path(Path(self.setup.logs), worker))
                 self._gone(
@@ -120,8 +129,11 @@ class Station:
                         signal=signal_number,
                         out_of_memory=out_of_memory,
                         output=output,
+                        over=over,
                     )
                 )
+            case Low(memory):
+                self.low(memory)
             case Ready():
                 pass
 

@@ -102,6 +102,8 @@ def _load(failure: Failure, blobs: Blobs) -> BaseException:
         made = errors.by_code(failure.code)(failure.message)
         if isinstance(made, errors.TaskTimeoutError):
             made.limit = failure.message.partition(" ")[0]  # "max_runtime of 60 s passed"
+        if isinstance(made, errors.OutOfMemoryError) and failure.memory is not None:
+            made.request, made.peak = failure.memory.limit, failure.memory.peak
         return made
     remote = errors.RemoteError(
         f"{failure.type}: {failure.message}",

@@ -17,10 +17,13 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+from perdure._core.model import MemoryUse
 from perdure._engines.forkserver_protocol import (
     STARTUP_FAILED,
     Exited,
     Kill,
+    Limit,
+    Low,
     Ready,
     Setup,
     Spawn,
@@ -30,6 +33,7 @@ from perdure._engines.forkserver_protocol import (
 from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
 from perdure._worker import main as worker_main
+from perdure._worker.watch import watch
 from perdure.config import log_path
 from perdure.errors import PerdureError
 
@@ -60,6 +64,8 @@ class _Forkserver:
         self._setup = Setup("", "", "")
         self._workers: dict[int, int] = {}  # pid -> worker
         self._oom_kills = _OomKills()
+        self._watch = watch()
+        self._over: dict[int, MemoryUse] = {}  # killed for it, not reaped yet
         self._wakeup, self._wakeup_end = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(self._wakeup_end, False)
@@ -78,9 +84,8 @@ class _Forkserver:
         poll = select.poll()
         for fd in watched:
             poll.register(fd, select.POLLIN)
-        timeout = None if self._parent_fd >= 0 else _PARENT_POLL_SECONDS * 1000
         while os.getppid() == self._parent:
-            ready = {fd for fd, _ in poll.poll(timeout)}
+            ready = {fd for fd, _ in poll.poll(self._patience())}
             if self._parent_fd in ready:
                 return
             if self._wakeup in ready:
@@ -88,6 +93,27 @@ class _Forkserver:
                 self._reap()
             if self._sock.fileno() in ready and not self._receive():
                 return
+            self._mind_memory()
+
+    def _patience(self) -> float | None:
+        """Return for how many milliseconds there is nothing to do unless something happens."""
+        waits = [self._watch.wait(self._workers)]
+        if self._parent_fd < 0:
+            waits.append(_PARENT_POLL_SECONDS)
+        return min((1000 * wait for wait in waits if wait is not None), default=None)
+
+    def _mind_memory(self) -> None:
+        """Kill the workers that use more than they may; tell when the machine has too little."""
+        for tree, use in self._watch.look(self._workers):
+            pid = tree[0]
+            self._over[pid] = use
+            self._watch.forget(pid)
+            _kill_group(pid)
+            for each in tree[1:]:  # those that have left the group
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(each, signal.SIGKILL)
+        if (low := self._watch.low(self._workers)) is not None:
+            self._send(Low(low))
 
     def end_workers(self) -> None:
         """Kill every worker with its group, and reap them so that no zombie is left to anyone."""
@@ -116,6 +142,8 @@ class _Forkserver:
                         self._spawn(message)
                     case Kill(worker):
                         self._kill(worker)
+                    case Limit(worker, memory):
+                        self._limit(worker, memory)
         return bool(data)
 
     def _send(self, message: Message) -> None:
@@ -181,6 +209,11 @@ class _Forkserver:
             if number == worker:
                 _kill_group(pid)
 
+    def _limit(self, worker: int, memory: int) -> None:
+        for pid, number in self._workers.items():
+            if number == worker and pid not in self._over:
+                self._watch.limit(pid, memory)
+
     def _reap(self) -> None:
         """Report every worker that has ended."""
         while self._workers:
@@ -191,12 +224,14 @@ class _Forkserver:
             # process in the microseconds since it became free.
             _kill_group(pid)
             worker = self._workers.pop(pid)
+            over = self._over.pop(pid, None)
+            self._watch.forget(pid)
             code = os.waitstatus_to_exitcode(status)
             if code >= 0:
                 self._send(Exited(worker, exit_code=code))
             else:
-                oom = -code == signal.SIGKILL and self._oom_kills.grown()
-                self._send(Exited(worker, signal=-code, out_of_memory=oom))
+                oom = -code == signal.SIGKILL and over is None and self._oom_kills.struck()
+                self._send(Exited(worker, signal=-code, out_of_memory=oom, over=over))
 
 
 class _OomKills:
@@ -205,11 +240,16 @@ class _OomKills:
     def __init__(self) -> None:
         self._sources = (_cgroup_events(), Path("/proc/vmstat"))
         self._seen = self._read()
+        self._recent = 0
+        self._until = 0.0
 
-    def grown(self) -> bool:
-        """Whether the killer struck since the last call."""
-        before, self._seen = self._seen, self._read()
-        return self._seen > before
+    def struck(self) -> bool:
+        """Whether the killer struck since the last call, or a moment ago more often than asked."""
+        before, self._seen, now = self._seen, self._read(), time.monotonic()
+        if self._seen > before or now > self._until:
+            self._recent, self._until = self._seen - before, now + _REAP_SECONDS
+        self._recent -= 1
+        return self._recent >= 0
 
     def _read(self) -> int:
         for path in self._sources:

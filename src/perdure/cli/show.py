@@ -186,7 +186,7 @@ def _origin(action: "ActionDetail") -> dict[str, str] | None:
 
 
 def _attempts(action: "ActionSummary") -> str:
-    cut_off = f", {action.losses} of them cut off from outside" if action.losses else ""
+    cut_off = f", {action.losses} of them not charged" if action.losses else ""
     return f"{action.attempts + action.losses}{cut_off}"
 
 
