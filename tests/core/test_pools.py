@@ -11,6 +11,7 @@ from perdure._core.orders import Quit
 from perdure._core.records import EventRow
 from perdure._core.scheduling import PREFETCH_SECONDS
 from perdure._core.state import Action, Pool, Worker
+from perdure.errors import SecretNotFoundError
 
 HOOK = Loader("module", "models", "load")
 BROKEN = Failure("builtins.OSError", "no model", retryable=False)
@@ -216,7 +217,7 @@ def test_if_no_other_worker_would_do_better_none_is_tried() -> None:
     driver.spawned.clear()
     call = driver.call(root, spec(reuse=Reuse(secrets=(SecretRef("token", "TOKEN"),))))
     (worker,) = driver.spawned
-    missing = failures.cannot_start("SecretNotFoundError", "secret_not_found", "no token")
+    missing = failures.unplaced(SecretNotFoundError("no token"))
     driver.machine.worker_gone(worker.number, WorkerEnd(missing, guilty=True, final=True))
     driver.settle()
     assert driver.failure(call) == missing
