@@ -88,7 +88,7 @@ def test_progress_is_live_and_coloured(terminal, pipeline, tmp_path):
     run.read_until(r"demo\.square\s.*3/3")
     run.read_until(r"demo\.hold\s.*0/1.*1 running")
     gate.write_text("")
-    assert run.wait() == 0
+    assert run.wait() == 0, plain(run.seen)
     assert "\x1b[" in run.seen
     assert "live succeeded" in plain(run.seen)
 
@@ -98,7 +98,7 @@ def test_ctrl_c_stops_cleanly_and_the_run_goes_on_later(terminal, cli, pipeline,
     run = terminal("run", pipeline, "gated", "--gate", gate, "--name", "stopped")
     run.read_until(r"demo\.hold\s.*1 running")
     run.press_ctrl_c()
-    assert run.wait() == 130
+    assert run.wait() == 130, plain(run.seen)
     assert "perdure resume stopped" in plain(run.seen)
     assert "Traceback" not in run.seen
     assert cli.json("show", "stopped")["phase"] == "interrupted"
@@ -112,7 +112,7 @@ def test_sigterm_stops_cleanly_too(terminal, cli, pipeline, tmp_path):
     run = terminal("run", pipeline, "gated", "--gate", tmp_path / "gate", "--name", "stopped")
     run.read_until(r"demo\.hold\s.*1 running")
     run.process.terminate()
-    assert run.wait() == 130
+    assert run.wait() == 130, plain(run.seen)
     assert "perdure resume stopped" in plain(run.seen)
 
 
@@ -131,5 +131,5 @@ def test_abort_stops_a_run_of_another_process(cli, pipeline, tmp_path, terminal)
     run = terminal("run", pipeline, "gated", "--gate", tmp_path / "gate", "--name", "doomed")
     run.read_until(r"demo\.hold\s.*1 running")
     assert "aborted doomed" in cli("abort", "doomed").stdout
-    assert run.wait() == 1
+    assert run.wait() == 1, plain(run.seen)
     assert "doomed aborted" in plain(run.seen)
