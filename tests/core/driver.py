@@ -320,6 +320,29 @@ class Driver:
         self.settle()
         return nap
 
+    def ask(
+        self, parent: Action, name: str = "approve", k: int = 0, timeout: float | None = None
+    ) -> Action:
+        """The parent's attempt asks somebody outside."""
+        assert parent.attempt is not None
+        id_ = self.id(parent, name, k)
+        row = ActionRow(
+            run=0, seq=0, id=id_, parent=0, task=name, created=self.now, kind="condition",
+            inputs=b"question",
+        )  # fmt: skip
+        self.machine.condition(parent.attempt.handle, row, timeout)
+        condition = parent.run.actions[id_]
+        self.settle()
+        return condition
+
+    def signal(self, run: Run, id_: bytes, value: bytes = b"yes", *, row: Any = None) -> str:
+        """Somebody answers a condition, of which ``row`` was read, or is now."""
+        row = row or self.recorded(id_, run.key)
+        answer = Outcome(value=value) if value else Outcome(failure=failures.refused("no"))
+        refused = self.machine.outside.signal(run, row, answer, "somebody")
+        self.settle()
+        return refused
+
     def step(self, parent: Action, name: str, value: bytes = b"step") -> bytes:
         """The parent's attempt has taken a step; return its id."""
         assert parent.attempt is not None

@@ -28,6 +28,18 @@ def timed_out(limit: str, seconds: float, traceback: str = "") -> Failure:
     )
 
 
+def unanswered(name: str) -> Failure:
+    """A condition got no signal in time."""
+    return _failure(
+        "ConditionTimedoutError", "condition_timedout", f"nobody answered {name!r} in time"
+    )
+
+
+def refused(message: str) -> Failure:
+    """A condition was answered with an error."""
+    return _failure("ConditionFailedError", "condition_failed", message)
+
+
 def worker_lost(message: str) -> Failure:
     """The worker process died while it executed the attempt."""
     return _failure("WorkerLostError", "worker_lost", message, retryable=True)

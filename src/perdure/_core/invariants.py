@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from perdure._core.ledger import cpu_units
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
+from perdure._core.outside import CONDITION
 from perdure._core.state import Action, Attempt, Worker
 from perdure._core.transitions import Stage
 
@@ -114,9 +115,21 @@ def families_agree(machine: Machine) -> Iterator[str]:
 def nobody_waits_for_nothing(machine: Machine) -> Iterator[str]:
     """An action waits for inputs, for a moment in time, or not at all."""
     for action in _actions(machine):
-        waits = action.missing > 0 or action.wake_at is not None or action.replay
+        asks = action.kind == CONDITION and action.started is not None
+        waits = action.missing > 0 or action.wake_at is not None or action.replay or asks
         if action.stage is Stage.WAITING and not waits:
             yield f"{action.name} waits for nothing"
+
+
+def questions_are_on_record(machine: Machine) -> Iterator[str]:
+    """Who is asked can see the question, and no answer that has come is overlooked."""
+    for action in _actions(machine):
+        if action.kind != CONDITION or action.stage is not Stage.WAITING:
+            continue
+        if action.started is not None and not action.seq:
+            yield f"{action.name} asks, and has no row"
+        if action.started is not None and action.id in action.run.answers:
+            yield f"{action.name} waits, and has its answer"
 
 
 _RUNNERS = frozenset({Stage.QUEUED, Stage.RUNNING, Stage.RETRYING, Stage.AUDITING})
@@ -155,5 +168,6 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     queued_means_in_a_lane,
     families_agree,
     nobody_waits_for_nothing,
+    questions_are_on_record,
     one_of_a_serialized_key_runs,
 )

@@ -17,7 +17,7 @@ from perdure._core.model import Demand, Failure, LogSpan, Outcome, phase_of
 from perdure._core.orders import Deliver, Interrupt
 from perdure._core.records import EventRow, RunEnd
 from perdure._core.retry import delay, should_retry
-from perdure._core.rows import NOTHING, attempt_row, is_unfinished, place_of, row_of
+from perdure._core.rows import attempt_row, is_unfinished, place_of, row_of
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import Action, Attempt, Run
 from perdure._core.timers import Timers
@@ -32,7 +32,10 @@ RECENT_BYTES = 4096
 MAX_LOSSES = 10
 """Attempts an action may lose in a row, without progress, to kills that are not its own fault."""
 
-WAITED_FOR = ("task", "sleep")
+OUTSIDE = ("sleep", "condition")
+"""Kinds of actions that nothing in here brings to an end: see ``outside.py``."""
+
+WAITED_FOR = ("task", *OUTSIDE)
 """Kinds of actions an async attempt is blocked by; a step's commit is not worth a change of
 places."""
 
@@ -172,15 +175,6 @@ class Lifecycle:
         action.run.backlog[action.id] = action
         self.scheduler.enqueue(action, front=front)
 
-    def sleep(self, action: Action) -> None:
-        """A durable sleep begins or goes on; its end is written at once: no crash moves it."""
-        assert action.wake_at is not None
-        if action.stage is Stage.RECALLING:
-            action.move(Stage.WAITING)
-        if not action.seq:
-            self.effects.rows.append(row_of(action, self.effects.rows))
-        self.later(action, action.wake_at, self._wake, action)
-
     def later(
         self, action: Action, due: float, callback: Callable[..., None], *args: object
     ) -> None:
@@ -192,10 +186,6 @@ class Lifecycle:
         if action.timers:
             self.timers.cancel(action.timers)
             action.timers = None
-
-    def _wake(self, action: Action) -> None:
-        if is_unfinished(action):
-            self.finish(action, NOTHING)
 
     # --- the end of an attempt --------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Demand, Failure, InputMark, LowMemory, TaskSpec
+from perdure._core.outside import Outside
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.rows import place_of, row_of
@@ -59,7 +60,8 @@ class Machine:
         self.timers = Timers()
         self.scheduler = Scheduler(capacity, first_worker, self.timers, self.effects)
         self.lifecycle = Lifecycle(self.scheduler, self.timers, self.effects, grace)
-        self.recall = Recall(self.lifecycle, self.effects)
+        self.outside = Outside(self.lifecycle)
+        self.recall = Recall(self.lifecycle, self.outside, self.effects)
         self.caching = Caching(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
         self._started_runs = 0
@@ -266,13 +268,26 @@ class Machine:
         if caller is None:
             return
         nap = self._child(caller, action, "durable.sleep", "sleep", b"", (), group)
-        if nap is None:
+        if nap is not None:
+            self._begin(nap, seconds)
+
+    def condition(self, parent: int, row: ActionRow, timeout: float | None) -> None:
+        """An attempt asks somebody outside, as ``row`` says; ``outside`` takes the answer."""
+        caller = self.scheduler.attempts.get(parent)
+        if caller is None:
             return
-        nap.wake_at = self.now + seconds
-        if caller.action.replay:
-            self.recall.ask(nap)
+        asked = self._child(caller, row.id, row.task, row.kind, row.inputs, row.blobs, row.group)
+        if asked is not None:
+            self._begin(asked, timeout)
+
+    def _begin(self, action: Action, seconds: float | None) -> None:
+        """Wait for something outside, at most so long, unless it has happened already."""
+        if seconds is not None:
+            action.wake_at = self.now + seconds
+        if action.parent is not None and action.parent.replay:
+            self.recall.ask(action)
         else:
-            self.lifecycle.sleep(nap)
+            self.outside.begin(action)
 
     def _child(
         self,

@@ -15,7 +15,7 @@ MANY = 1 << 30
 class Phase(StrEnum):
     """Where a run or an action stands. See ``transitions.py`` for the legal moves."""
 
-    WAITING = "waiting"  # a dependency has no outcome yet, or a durable sleep has not ended
+    WAITING = "waiting"  # a dependency has no outcome yet, or something outside has not happened
     QUEUED = "queued"  # ready, no worker has it
     RUNNING = "running"  # on a worker
     RETRYING = "retrying"  # failed, will be attempted again after a backoff

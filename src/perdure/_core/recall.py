@@ -13,9 +13,16 @@ from collections.abc import Sequence
 
 from perdure._core import failures
 from perdure._core.effects import Effects
-from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Lifecycle
+from perdure._core.lifecycle import (
+    CANCELLED_BY_PARENT,
+    OUTSIDE,
+    WAITED_FOR,
+    WITH_PARENT,
+    Lifecycle,
+)
 from perdure._core.model import Outcome, Phase
 from perdure._core.orders import Tell, Unknown
+from perdure._core.outside import Outside
 from perdure._core.records import ActionRow, Page
 from perdure._core.state import Action, Attempt, Keyed, Run
 from perdure._core.transitions import Stage
@@ -24,8 +31,9 @@ from perdure._core.transitions import Stage
 class Recall:
     """Asks the journal about actions and acts on its answers."""
 
-    def __init__(self, lifecycle: Lifecycle, effects: Effects) -> None:
+    def __init__(self, lifecycle: Lifecycle, outside: Outside, effects: Effects) -> None:
         self.lifecycle = lifecycle
+        self.outside = outside
         self.effects = effects
 
     def ask(self, action: Action) -> None:
@@ -78,7 +86,12 @@ class Recall:
 
     def _recalled(self, action: Action, row: ActionRow | None) -> None:
         run = action.run
-        if action.ending:
+        answer = run.answers.pop(action.id, None)
+        if answer is not None and row is not None and row.outcome is None:
+            self._adopt(action, row)
+            action.started = row.started
+            self.lifecycle.finish(action, answer)  # it came after the journal was read
+        elif action.ending:
             self._stop_recalled(action, row)
         elif row is not None and row.run != run.key:
             self._recovered(action, row)
@@ -108,8 +121,8 @@ class Recall:
         """Nothing is recorded that would end the action: do what was asked for."""
         if action.kind == "task":
             self.lifecycle.admit(action)
-        elif action.kind == "sleep":
-            self.lifecycle.sleep(action)
+        elif action.kind in OUTSIDE:
+            self.outside.begin(action)
         else:
             self._forget_step(action)
 
@@ -163,7 +176,11 @@ class Recall:
 
     def _retry_recorded(self, action: Action, row: ActionRow) -> None:
         """A recorded failure is tried again, with a new budget."""
+        due = action.wake_at
         self._adopt(action, row)
+        failure = row.outcome.failure if row.outcome else None
+        if failure is not None and failure.message not in WITH_PARENT:
+            action.wake_at = due
         action.total_losses = row.attempts + row.losses
         action.retry_failed = True
         self._go_on(action)
@@ -194,7 +211,7 @@ class Recall:
             self._go_on(action)
             return
         assert outcome is not None
-        if action.kind not in ("task", "sleep"):
+        if action.kind not in WAITED_FOR:
             action.name, action.inputs = row.task, row.inputs
             action.kind = row.kind
         action.started = row.started

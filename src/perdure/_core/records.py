@@ -72,7 +72,8 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
         parent: ``seq`` of the parent; 0 for the root.
         task: Task or step name.
         code: Fingerprint of the task's body, b"" for steps.
-        kind: ``task``, ``trace``, ``sleep`` or ``value`` (``durable.now`` and the like).
+        kind: ``task``, ``trace``, ``sleep``, ``condition`` or ``value`` (``durable.now`` and the
+            like).
         phase: Current phase.
         inputs: Encoded inputs.
         outcome: Set when the phase is final.
@@ -82,7 +83,7 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
         worker: Number of the worker of the last attempt, 0 if none.
         log: Ranges of that worker's log.
         group: Display group, or "".
-        wake_at: When a durable sleep ends.
+        wake_at: When a durable sleep ends, or the time for an answer is over.
         blobs: Blobs that inputs and outcome refer to.
         origin: Where its value was made, if it is from the cache.
         cache: What is to be known of its key, if the cache was asked.

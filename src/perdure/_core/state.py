@@ -106,9 +106,9 @@ class Action(msgspec.Struct, eq=False, gc=False):
         run: Its run.
         parent: The calling action; None for the root.
         name: Task or step name.
-        kind: ``task``, ``trace``, ``sleep``.
+        kind: ``task``, ``trace``, ``sleep``, ``condition``.
         index: Position among the calls of the parent's attempt; decides the order of work.
-        task: What to execute; None for steps and sleeps.
+        task: What to execute; None for all that is no task.
         seq: Place in the journal, 0 until its first row is written.
         waiter: The parent's attempt that waits for the outcome, if any.
         dependents: Actions whose inputs hold this one's future.
@@ -405,6 +405,7 @@ class Run:
         backlog: Queued actions that have not been flushed.
         awaited: Actions whose inputs need an outcome the journal was asked for.
         recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
+        answers: Outcomes of conditions that were answered before they were asked again.
         root: Id of the root action.
         remarks: What was said about images of its tasks.
         outcome: That of the root action, once decided; likewise ``ended``.
@@ -430,6 +431,7 @@ class Run:
     backlog: dict[bytes, Action] = field(default_factory=dict)
     recent: OrderedDict[bytes, Outcome] = field(default_factory=OrderedDict)
     awaited: dict[bytes, list[Action]] = field(default_factory=dict)
+    answers: dict[bytes, Outcome] = field(default_factory=dict)
     root: bytes = b""
     tasks: dict[TaskSpec, Task] = field(default_factory=dict)
     running: int = 0

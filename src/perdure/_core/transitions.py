@@ -26,7 +26,7 @@ class Stage(IntEnum):
     """What the controller waits for before an action can move on."""
 
     RECALLING = 0  # the journal's answer: is an outcome recorded?
-    WAITING = 1  # the outcomes of the futures in its inputs, or the end of a durable sleep
+    WAITING = 1  # the outcomes of the futures in its inputs, or something outside
     QUEUED = 2  # a worker
     RUNNING = 3  # the attempt's end
     RETRYING = 4  # the end of a backoff

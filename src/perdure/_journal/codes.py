@@ -22,5 +22,5 @@ RUIN = 0
 PHASES = {number: phase for phase, number in PHASE_NUMBERS.items()}
 FINAL_NUMBERS = tuple(sorted(PHASE_NUMBERS[phase] for phase in FINAL_PHASES))
 
-KIND_NUMBERS = {"task": 0, "trace": 1, "sleep": 2, "value": 3}
+KIND_NUMBERS = {"task": 0, "trace": 1, "sleep": 2, "value": 3, "condition": 4}
 KINDS = {number: kind for kind, number in KIND_NUMBERS.items()}
