@@ -9,8 +9,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +18,7 @@ from perdure._controller import presence
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure._engines.local import LocalEngine
+from perdure._pending import Pending, call
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Abort, Answer, Hello
 from perdure.config import Config
@@ -83,7 +82,7 @@ class Runtime:
             self.controller = self._assemble(config, engine, undo)
             self._emitter = self._make_emitter(config)
             undo.pop_all()
-        self._ends: dict[str, Future[RunRow]] = {}
+        self._ends: dict[str, Pending[RunRow]] = {}
         self._closed = False
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._work, name="perdure-controller", daemon=True)
@@ -139,7 +138,7 @@ class Runtime:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return call(self._loop, work)
 
     @cached_property
     def views(self) -> "SqliteViews":
@@ -183,7 +182,7 @@ class Runtime:
             self._emitter.follow(name, row.phase)
 
     def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
-        end: Future[RunRow] = Future()
+        end: Pending[RunRow] = Pending()
 
         async def follow() -> None:
             ended = await work
@@ -192,14 +191,14 @@ class Runtime:
 
         self._run(follow())
 
-    def _over(self, name: str, ended: "asyncio.Future[RunRow]", end: "Future[RunRow]") -> None:
+    def _over(self, name: str, ended: "asyncio.Future[RunRow]", end: Pending[RunRow]) -> None:
         """Pass the end on; from now on the journal tells of the run, unless it could not."""
         error = ended.exception()
         if error is not None:
-            end.set_exception(error)
+            end.fail(error)
         else:
             del self._ends[name]
-            end.set_result(ended.result())
+            end.succeed(ended.result())
 
     def load(self, name: str) -> RunRow:
         """Return the run as the journal has it.
@@ -221,9 +220,8 @@ class Runtime:
         while True:
             end = self._ends.get(name)
             if end is not None:
-                with contextlib.suppress(FutureTimeoutError):
-                    return end.result(None if deadline is None else deadline - time.monotonic())
-                return None
+                left = None if deadline is None else deadline - time.monotonic()
+                return end.result() if end.wait(left) else None
             row = self.load(name)
             if row.phase.final:
                 return row
@@ -239,7 +237,7 @@ class Runtime:
 
         A run that nobody drives is taken over for the purpose.
         """
-        if name in self._ends and not self._ends[name].done():
+        if name in self._ends and not self._ends[name].is_done:
             self._run(self._abort(name, action))
             return
         row = self.load(name)
@@ -281,13 +279,13 @@ class Runtime:
         """Finish what was started, unless the program ends because of an error or a Ctrl-C."""
         if self._closed or self.pid != os.getpid():
             return
-        unfinished = [name for name, end in self._ends.items() if not end.done()]
+        unfinished = [name for name, end in self._ends.items() if not end.is_done]
         if unfinished and getattr(sys, "last_type", None) is None:
             _warn(f"waiting for {', '.join(unfinished)} (Ctrl-C leaves it resumable)")
             with contextlib.suppress(KeyboardInterrupt, Exception):
                 for name in unfinished:
                     self.wait(name)
-        left = [name for name, end in self._ends.items() if not end.done()]
+        left = [name for name, end in self._ends.items() if not end.is_done]
         self.shutdown()
         for name in left:
             _warn(f"run {name} was interrupted; go on with: perdure resume {name}")

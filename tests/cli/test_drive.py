@@ -19,7 +19,7 @@ class Runtime:
     def shutdown(self):
         self.shutdowns += 1
         if self._interrupted:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
 
 class Exited(BaseException):
@@ -28,17 +28,15 @@ class Exited(BaseException):
 
 @pytest.fixture
 def follow_is_interrupted(monkeypatch):
-    def interrupt(*_args, **_options):
-        raise KeyboardInterrupt
+    def interrupt(*_args, check, **_options):
+        signal.raise_signal(signal.SIGINT)
+        check()
 
     def leave(code):
         raise Exited(code)
 
     monkeypatch.setattr(progress, "follow", interrupt)
     monkeypatch.setattr(drive.os, "_exit", leave)
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def start():
@@ -55,11 +53,11 @@ def test_the_first_ctrl_c_waits_for_a_clean_stop(monkeypatch, capsys):
 
 
 @pytest.mark.usefixtures("follow_is_interrupted")
-def test_the_second_ctrl_c_does_not_wait(monkeypatch, capsys):
+def test_the_second_ctrl_c_does_not_wait(monkeypatch, capfd):
     monkeypatch.setattr(link, "running", lambda: Runtime(interrupted=True))
     with pytest.raises(Exited, match="130"):
         drive.to_the_end("r", start, as_json=False)
-    assert "perdure resume r" in capsys.readouterr().err
+    assert "perdure resume r" in capfd.readouterr().err
 
 
 @pytest.mark.usefixtures("follow_is_interrupted")
@@ -67,6 +65,18 @@ def test_ctrl_c_is_json_when_json_was_asked_for(monkeypatch, capsys):
     monkeypatch.setattr(link, "running", Runtime)
     assert drive.to_the_end("r", start, as_json=True) == 130
     assert '"phase": "interrupted"' in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("follow_is_interrupted")
+def test_a_ctrl_c_while_the_run_is_started_is_obeyed_when_it_has(monkeypatch, capsys):
+    def interrupted_start():
+        signal.raise_signal(signal.SIGINT)
+        return start()
+
+    monkeypatch.setattr(link, "running", Runtime)
+    monkeypatch.setattr(progress, "follow", lambda *_args, check, **_options: check())
+    assert drive.to_the_end("r", interrupted_start, as_json=False) == 130
+    assert "perdure resume r" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("follow_is_interrupted")

@@ -331,7 +331,7 @@ def test_a_changed_or_removed_blob_is_named_and_not_returned(tmp_path: Path, hom
     file = made(tmp_path, content)
     path = LocalBlobs(home / "blobs").path(bytes.fromhex(file.digest))
     path.chmod(0o644)
-    path.write_bytes(content[:50] + b"\0" + content[51:])
+    path.write_bytes(content[:50] + bytes([content[50] ^ 1]) + content[51:])
     for use in (read, lambda file: file.download_sync(tmp_path / "copy")):
         with pytest.raises(BlobCorruptError, match=file.digest[2:]):
             use(file)

@@ -1,8 +1,6 @@
 """``perdure resume``, ``rerun``, ``abort``, ``watch``: what moves a run or waits for it."""
 
 import os
-import signal
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,11 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perdure.cli import exits
+from perdure.cli.stopping import Stop
 from perdure.client.attaching import CodeChangedWarning, EnvironmentChangedWarning
 from perdure.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from perdure.client.handle import Run
+
+_STDOUT, _STDERR = 1, 2
 
 
 def to_the_end(name: str, start: "Callable[[], Run]", *, as_json: bool) -> int:
@@ -26,15 +27,15 @@ def to_the_end(name: str, start: "Callable[[], Run]", *, as_json: bool) -> int:
     """
     from perdure.cli import progress, report
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with _warnings_in_words():
-            name = start().name
-        row = progress.follow(name, show=not as_json)
-    except KeyboardInterrupt:
-        return _stop(name, as_json=as_json)
-    _finish()
-    return report.conclude(row, as_json=as_json)
+    with Stop(lambda: _stop_at_once(name, as_json)) as stop:
+        try:
+            with _warnings_in_words():
+                name = start().name
+            row = progress.follow(name, show=not as_json, check=stop.check)
+        except KeyboardInterrupt:
+            return _stop(name, as_json=as_json)
+        _finish()
+        return report.conclude(row, as_json=as_json)
 
 
 @click.command()
@@ -154,22 +155,25 @@ def _stop(name: str, *, as_json: bool) -> int:
     if runtime is None:
         click.echo(f"\n{name} goes on in another process; see perdure watch {name}", err=True)
         return exits.INTERRUPTED
-    try:
-        click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
-        runtime.shutdown()
-    except KeyboardInterrupt:
-        _say_how_to_resume(name, as_json)
-        sys.stdout.flush()
-        os._exit(exits.INTERRUPTED)
-    _say_how_to_resume(name, as_json)
+    click.echo("\nstopping; Ctrl-C again to stop at once", err=True)
+    runtime.shutdown()
+    stream, text = _how_to_resume(name, as_json)
+    click.echo(text, err=stream == _STDERR)
     return exits.INTERRUPTED
 
 
-def _say_how_to_resume(name: str, as_json: bool) -> None:
+def _stop_at_once(name: str, as_json: bool) -> None:
+    """End this process in the midst of whatever it does, which may be writing to these streams."""
+    stream, text = _how_to_resume(name, as_json)
+    os.write(stream, f"{text}\n".encode())
+    os._exit(exits.INTERRUPTED)
+
+
+def _how_to_resume(name: str, as_json: bool) -> tuple[int, str]:
+    """Return what is said at the end of what was stopped, and the stream that it belongs to."""
     if as_json:
-        exits.print_json({"name": name, "phase": "interrupted"})
-    else:
-        click.echo(f"{name} keeps what it finished. Go on with: perdure resume {name}", err=True)
+        return _STDOUT, exits.json_text({"name": name, "phase": "interrupted"})
+    return _STDERR, f"{name} keeps what it finished. Go on with: perdure resume {name}"
 
 
 @contextmanager

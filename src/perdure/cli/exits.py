@@ -92,4 +92,9 @@ def json_option(command: Any) -> Any:
 
 def print_json(value: object) -> None:
     """Print the one JSON document of a command."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+    click.echo(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return what a command prints of a value with ``--json``."""
+    return json.dumps(value, indent=2, ensure_ascii=False, default=str)

@@ -114,21 +114,22 @@ class Picture:
         return " · ".join(parts)
 
 
-def follow(name: str, *, show: bool = True) -> RunRow:
+def follow(name: str, *, show: bool = True, check: Callable[[], None] = lambda: None) -> RunRow:
     """Show a run until it has ended or was interrupted; return it.
 
     Args:
         name: Name of the run.
         show: Whether to show anything; otherwise only wait.
+        check: Called ten times a second; what it raises ends the following.
     """
     picture = Picture(name)
     if not show:
-        while not _ended(name, 1.0):
+        while not _ended(name, _PLAIN_PACE, check):
             pass
     elif render.console(stderr=True).is_terminal:
-        _follow_live(picture)
+        _follow_live(picture, check)
     else:
-        _follow_plainly(picture)
+        _follow_plainly(picture, check)
     return link.get(name)
 
 
@@ -148,7 +149,7 @@ def _preparing(key: int) -> str:
     return building[-1].partition(";")[0] if 2 * len(building) > len(told) else ""
 
 
-def _follow_live(picture: Picture) -> None:
+def _follow_live(picture: Picture, check: Callable[[], None]) -> None:
     from rich.live import Live
 
     with Live(console=render.console(stderr=True), auto_refresh=False) as live:
@@ -158,12 +159,12 @@ def _follow_live(picture: Picture) -> None:
             live.update(picture.draw(), refresh=True)
             if ended:
                 return  # the last picture shows the end
-            ended = _ended(picture.name, pause)
+            ended = _ended(picture.name, pause, check)
 
 
-def _follow_plainly(picture: Picture) -> None:
+def _follow_plainly(picture: Picture, check: Callable[[], None]) -> None:
     last, pace = "", 0.2
-    while not _ended(picture.name, pace):
+    while not _ended(picture.name, pace, check):
         picture.look()
         pace = _PLAIN_PACE
         if picture.counts and (line := picture.line()) != last:
@@ -171,8 +172,20 @@ def _follow_plainly(picture: Picture) -> None:
             last = line
 
 
-def _ended(name: str, seconds: float) -> bool:
-    """Wait for the end of the run, but not longer than that; return whether it has come.
+def _ended(name: str, seconds: float, check: Callable[[], None]) -> bool:
+    """Wait for the end of the run, but not longer than that; return whether it has come."""
+    deadline = time.monotonic() + seconds
+    while True:
+        check()
+        left = deadline - time.monotonic()
+        if _ends_within(name, max(0.0, min(left, _PACE))):
+            return True
+        if left <= _PACE:
+            return False
+
+
+def _ends_within(name: str, seconds: float) -> bool:
+    """Wait a moment; return whether the run has ended.
 
     The runtime of this process knows best. Its journal lags a moment behind: a run that was just
     resumed still looks interrupted there.
