@@ -127,6 +127,18 @@ def test_who_uses_more_than_the_limit_is_found_with_all_its_processes(kernel, ti
     assert watch.look([10]) == [([10, 11], MemoryUse(100 * MIB, 160 * MIB, 40 * MIB))]
 
 
+def test_who_was_started_since_the_last_search_ends_with_the_worker(kernel, timeless):
+    kernel.process(10, 1, 10, resident=40, held=40)
+    watch = Watch(kernel.memory())
+    watch.limit(10, 100 * MIB)
+    watch.look([10])
+    watch._search_due = float("inf")
+    kernel.process(11, 10, 11, resident=90, held=90, share=90)
+    assert watch.look([10]) == []
+    kernel.process(10, 1, 10, resident=101, held=101, share=101)
+    assert watch.look([10]) == [([10, 11], MemoryUse(100 * MIB, 101 * MIB, 40 * MIB))]
+
+
 def test_what_is_shared_or_mapped_is_no_reason(kernel, timeless):
     kernel.process(10, 1, 10, resident=900, held=200, share=80)
     watch = Watch(kernel.memory())
