@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from perdure._api import layers
 from perdure._api.layers import Layer, PipOptions
 from perdure.errors import ConfigurationError, NotSupportedError
@@ -450,7 +452,7 @@ def _options(
     given = PipOptions(
         index_url=index_url or "", extra_index_urls=urls, pre=pre, extra_args=extra_args or ""
     )
-    return dict(vars(given))
+    return msgspec.structs.asdict(given)
 
 
 def _refuse_secrets(secret_mounts: object) -> None:

@@ -1,15 +1,15 @@
 """Layers: what an image adds to what it began with, in order, as plain values."""
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from perdure._environments import reading
 from perdure._environments.recipe import Install, Options, Project
 from perdure.errors import ConfigurationError
 
 
-@dataclass(frozen=True, kw_only=True)
-class PipOptions:
+class PipOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Where the packages of a layer are looked for; see :meth:`Image.with_pip_packages`."""
 
     index_url: str = ""
@@ -31,8 +31,7 @@ class PipOptions:
         return Options(self.index_url, self.extra_index_urls, self.pre, self.extra_args)
 
 
-@dataclass(frozen=True)
-class PipPackages(PipOptions):
+class PipPackages(PipOptions, frozen=True):
     """Requirements."""
 
     packages: tuple[str, ...]
@@ -42,8 +41,7 @@ class PipPackages(PipOptions):
         return reading.packages(self.packages, self.options)
 
 
-@dataclass(frozen=True)
-class RequirementsFile(PipOptions):
+class RequirementsFile(PipOptions, frozen=True):
     """A requirements file."""
 
     file: Path
@@ -53,8 +51,7 @@ class RequirementsFile(PipOptions):
         return reading.requirements_file(self.file, self.options)
 
 
-@dataclass(frozen=True)
-class UvScript(PipOptions):
+class UvScript(PipOptions, frozen=True):
     """A script whose header lists what it needs (PEP 723)."""
 
     script: Path
@@ -64,8 +61,7 @@ class UvScript(PipOptions):
         return reading.script(self.script, self.options)[0]
 
 
-@dataclass(frozen=True)
-class UvProject(PipOptions):
+class UvProject(PipOptions, frozen=True):
     """A project of uv."""
 
     pyproject: Path
@@ -77,8 +73,7 @@ class UvProject(PipOptions):
         return reading.uv_project(self.pyproject, self.lock, self.options, itself=self.itself)
 
 
-@dataclass(frozen=True)
-class PoetryProject(PipOptions):
+class PoetryProject(PipOptions, frozen=True):
     """A project of Poetry."""
 
     pyproject: Path
@@ -90,36 +85,31 @@ class PoetryProject(PipOptions):
         return reading.poetry_project(self.pyproject, self.lock, self.options, itself=self.itself)
 
 
-@dataclass(frozen=True)
-class EnvVars:
+class EnvVars(msgspec.Struct, frozen=True):
     """Environment variables."""
 
     variables: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True)
-class AptPackages:
+class AptPackages(msgspec.Struct, frozen=True):
     """Packages of the operating system."""
 
     packages: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Commands:
+class Commands(msgspec.Struct, frozen=True):
     """Commands that are run when a container image is built."""
 
     commands: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class WorkDir:
+class WorkDir(msgspec.Struct, frozen=True):
     """The working directory in a container."""
 
     folder: str
 
 
-@dataclass(frozen=True)
-class Copied:
+class Copied(msgspec.Struct, frozen=True):
     """A file or a folder that is copied into a container image."""
 
     source: Path
@@ -127,16 +117,14 @@ class Copied:
     is_folder: bool
 
 
-@dataclass(frozen=True)
-class CodeBundle:
+class CodeBundle(msgspec.Struct, frozen=True):
     """The code of the run, in a container image."""
 
     copy_style: str
     destination: str
 
 
-@dataclass(frozen=True)
-class DockerIgnore:
+class DockerIgnore(msgspec.Struct, frozen=True):
     """What a container image is made without."""
 
     file: Path

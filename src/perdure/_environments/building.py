@@ -62,7 +62,8 @@ class Builder:
                 "--python", python, str(self._folder), cwd=self._folder.parent,
             )  # fmt: skip
             needs = self._listed("needs", NEEDS)
-            self._install("--requirements", str(needs))
+            # Every worker imports it, also where Python is told to keep no bytecode.
+            self._install("--requirements", str(needs), "--compile-bytecode")
             fixed = ("--overrides", str(versions)) if versions.exists() else ()
             for number, step in enumerate(recipe.steps):
                 self._take(step, f"{number}", ("--constraints", str(needs), *fixed))
