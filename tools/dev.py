@@ -52,8 +52,12 @@ def gate(arguments: list[str]) -> int:
     found = interpreters()
     say(f"Pythons: {', '.join(found)}")
     failed: list[str] = []
-    for index, (version, candidates) in enumerate(found.items()):
-        python = environment(version, candidates, project("dev,examples"))
+    # All of them first: tests of one find in the others what workers need under another Python.
+    pythons = {
+        version: environment(version, candidates, project("dev,examples"))
+        for version, candidates in found.items()
+    }
+    for index, (version, python) in enumerate(pythons.items()):
         steps: dict[str, list[Command]] = {}
         if index == 0:
             add_torch(python)

@@ -1,6 +1,5 @@
 """Tasks of one run find installed what their images say."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -84,15 +83,19 @@ def test_what_only_containers_have_is_told_once_and_refused_by_strict_runs(runti
         strict.run(tasks.around).result()
 
 
-@pytest.mark.skipif("PERDURE_TEST_PYTHON" not in os.environ, reason="fetches wheels for another")
-def test_workers_run_under_another_python(runtime, monkeypatch):
-    python = os.environ["PERDURE_TEST_PYTHON"]
-    for name in ("UV_NO_INDEX", "UV_FIND_LINKS"):
-        monkeypatch.delenv(name)
-    image = perdure.Image.from_debian_base(tuple(map(int, python.split("."))))
-    assert perdure.run(tasks.version.override(image=image)).result() == python
-    with pytest.raises(perdure.errors.TaskLoadError, match="sent by value from Python"):
-        perdure.run(tasks.closure, python).result()
+NEIGHBOUR = wheels.neighbour()
+
+if NEIGHBOUR is not None:  # a machine with one Python cannot tell
+
+    def test_workers_run_under_another_python(runtime, wheelhouse, tmp_path, monkeypatch):
+        python, find = NEIGHBOUR
+        wheels.needs(tmp_path, find)
+        monkeypatch.setenv("UV_FIND_LINKS", f"{wheelhouse},{tmp_path}")
+        image = tasks.tiny("1.0").clone(python_version=tuple(map(int, python.split("."))))
+        assert perdure.run(tasks.one.override(image=image)).result()[0] == "1.0"
+        assert perdure.run(tasks.version.override(image=image)).result() == python
+        with pytest.raises(perdure.errors.TaskLoadError, match="sent by value from Python"):
+            perdure.run(tasks.closure, python).result()
 
 
 SCRIPT = """

@@ -189,12 +189,13 @@ def another_python():
 OTHER = another_python()
 
 
-@pytest.mark.skipif(OTHER is None, reason="one version of Python is installed")
-def test_another_python_is_used_if_it_is_installed(store, monkeypatch):
-    monkeypatch.setattr(building, "NEEDS", ())  # their wheels are for this one
-    there = store.have(Recipe(python=OTHER, steps=wants("tiny==1.0").steps))
-    assert ask(there, "import sys, tiny; print(sys.version)").startswith(f"{OTHER}.")
-    there.close()
+if OTHER is not None:  # a machine with one Python cannot tell
+
+    def test_another_python_is_used_if_it_is_installed(store, monkeypatch):
+        monkeypatch.setattr(building, "NEEDS", ())  # their wheels are for this one
+        there = store.have(Recipe(python=OTHER, steps=wants("tiny==1.0").steps))
+        assert ask(there, "import sys, tiny; print(sys.version)").startswith(f"{OTHER}.")
+        there.close()
 
 
 def test_removing_one_keeps_the_versions_that_were_found(store, wheelhouse, tmp_path, monkeypatch):

@@ -1,10 +1,13 @@
 """Wheels made on the fly, so that uv needs no index: small ones, and those of what is installed."""
 
+import sys
 import zipfile
-from importlib.metadata import Distribution, distribution
+from collections.abc import Callable
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from perdure._environments.building import NEEDS
 
@@ -25,21 +28,43 @@ def tiny(folder: Path, version: str, name: str = "tiny", requires: tuple[str, ..
             wheel.writestr(path, text)
 
 
-def needs(folder: Path) -> None:
-    """Make wheels of what workers need, from what is installed here."""
+def needs(folder: Path, find: Callable[[str], Distribution] = distribution) -> None:
+    """Make wheels of what workers need, from what is installed here, or elsewhere."""
+    for each in _needed(find):
+        _repack(each, folder)
+
+
+def neighbour() -> tuple[str, Callable[[str], Distribution]] | None:
+    """Return another Python that has what workers need beside this one, and finds it there.
+
+    The gate keeps an environment for each Python in one folder.
+    """
+    for site in sorted(Path(sys.prefix).parent.glob("*/lib/python3.*/site-packages")):
+        number = site.parent.name.removeprefix("python")
+        if number != "{}.{}".format(*sys.version_info):
+            find = {
+                canonicalize_name(each.name): each for each in distributions(path=[str(site)])
+            }.__getitem__
+            try:
+                _needed(find)
+            except KeyError:
+                continue
+            return number, find
+    return None
+
+
+def _needed(find: Callable[[str], Distribution]) -> list[Distribution]:
     waiting = [Requirement(line).name for line in NEEDS]
-    done: set[str] = set()
+    done: dict[str, Distribution] = {}
     while waiting:
         name = waiting.pop()
-        if name in done:
-            continue
-        done.add(name)
-        installed = distribution(name)
-        _repack(installed, folder)
-        for line in installed.requires or ():
-            wanted = Requirement(line)
-            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
-                waiting.append(wanted.name)
+        if name not in done:
+            done[name] = find(name)
+            for line in done[name].requires or ():
+                wanted = Requirement(line)
+                if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                    waiting.append(wanted.name)
+    return list(done.values())
 
 
 def _repack(installed: Distribution, folder: Path) -> None:
