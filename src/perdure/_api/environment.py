@@ -24,6 +24,7 @@ class TaskEnvironment:
 
         env = perdure.TaskEnvironment("flights", resources=perdure.Resources(cpu=2))
 
+
         @env.task(retries=3)
         def clean(month: int) -> int: ...
 
