@@ -187,6 +187,20 @@ def test_journal_locked_for_too_long_names_the_likely_cause(
 # --- versions and foreign files -------------------------------------------------------------------
 
 
+def test_what_a_database_is_gets_read_at_once_as_another_process_may_be_creating_it(
+    tmp_path: Path,
+) -> None:
+    path, statements = tmp_path / "journal.db", list[str]()
+    SqliteJournal(path).close()
+    db = sqlite3.connect(path)
+    try:
+        db.set_trace_callback(statements.append)
+        assert schema.refuse_foreign(db, path) == len(schema.migrations())
+    finally:
+        db.close()
+    assert len(statements) == 1
+
+
 def test_new_journal_is_marked_and_has_the_newest_version(journal: SqliteJournal) -> None:
     (application,) = journal._db.execute("PRAGMA application_id").fetchone()
     (version,) = journal._db.execute("PRAGMA user_version").fetchone()

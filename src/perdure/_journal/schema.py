@@ -63,9 +63,11 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def refuse_foreign(db: sqlite3.Connection, path: Path) -> int:
     """Return the version of the journal, 0 for an empty database; raise if it is not for us."""
-    (application,) = db.execute("PRAGMA application_id").fetchone()
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    (objects,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # One statement: between two, another process may have made a journal of an empty database.
+    application, version, objects = db.execute(
+        "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_master) "
+        "FROM pragma_application_id, pragma_user_version"
+    ).fetchone()
     if application != APPLICATION_ID and (application or version or objects):
         raise StorageError(
             f"{path} is not a Perdure journal but another program's database",
