@@ -165,7 +165,8 @@ class TaskTimeoutError(ExecutionError, TimeoutError):
     """A time limit passed.
 
     Attributes:
-        limit: Which one: ``max_runtime``, ``max_queued_time`` or ``deadline``.
+        limit: Which one: ``max_runtime``, ``max_queued_time``, ``deadline``, or ``on_start``, that
+            of a start-up hook.
     """
 
     code = "timeout"

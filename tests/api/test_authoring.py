@@ -191,6 +191,7 @@ def test_an_option_that_is_not_built_is_refused_by_name(make):
         lambda: env.on_start(5),
         lambda: env.on_start(w.double),
         lambda: env.on_start(lambda model: model),
+        lambda: env.on_start(timeout=-1),
     ],
 )
 def test_an_option_that_makes_no_sense_is_told(make):

@@ -109,6 +109,16 @@ def test_a_hook_that_ends_the_process_is_not_tried_for_ever(runtime: Runtime, ma
     assert len(marked(marks, "dies")) == MAX_CRASHED_STARTS
 
 
+def test_a_hook_that_hangs_is_ended_at_its_limit(runtime: Runtime, marks: Path) -> None:
+    with pytest.raises(errors.TaskTimeoutError, match="start-up hook took longer") as told:
+        result(warm.never_ready)
+    assert told.value.limit == "on_start"
+    assert "in hangs" in "".join(traceback.format_exception(told.value))
+    pids = marked(marks, "hangs")
+    assert len(pids) == MAX_CRASHED_STARTS
+    until(lambda: not set(pids) & {each.pid for each in workers(os.getpid())}, SECONDS)
+
+
 def test_without_a_hook_there_is_no_state(runtime: Runtime) -> None:
     with pytest.raises(errors.ConfigurationError, match=r"no ctx\(\)\.state") as told:
         result(warm.without_state)

@@ -1,12 +1,13 @@
 """Task environments: settings that several tasks share."""
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from typing import Any, NoReturn, ParamSpec, TypeVar, overload
 
 from perdure._api import locating
 from perdure._api.hooks import AnyHook, Hook, check_hook
 from perdure._api.image import image_of
-from perdure._api.options import check_options
+from perdure._api.options import check_options, seconds
 from perdure._api.scope import current
 from perdure._api.task import Settings, Task
 from perdure._core.model import Loader
@@ -87,6 +88,7 @@ class TaskEnvironment:
         self.depends_on = list(depends_on or ())
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hook: Hook | None = None
+        self.startup_limit = 0.0
         self._startup: Loader | None = None
         self._options = options
 
@@ -132,7 +134,13 @@ class TaskEnvironment:
 
         return decorate if function is None else decorate(function)
 
-    def on_start(self, hook: AnyHook) -> AnyHook:
+    @overload
+    def on_start(self, hook: AnyHook, /) -> AnyHook: ...
+    @overload
+    def on_start(
+        self, /, *, timeout: float | timedelta | None = None
+    ) -> Callable[[AnyHook], AnyHook]: ...
+    def on_start(self, hook: Any = None, /, *, timeout: float | timedelta | None = None) -> Any:
         """Have a function called once in each worker of the environment, before its first attempt.
 
         What it returns is ``perdure.ctx().state`` in all attempts of that worker::
@@ -150,14 +158,24 @@ class TaskEnvironment:
         calls that wait for one fail with its exception. Tasks of the environment have workers of
         their own, with or without a :class:`ReusePolicy`.
 
+        Args:
+            hook: The function, when used without parentheses.
+            timeout: Seconds or timedelta that it may take; a worker whose hook takes longer is
+                ended, as if the hook had raised a ``TaskTimeoutError``. ``None``: no limit.
+
         Raises:
             ConfigurationError: It is no such function, or there is another one.
         """
-        check_hook(hook, self.name, self.hook)
-        self.hook, self._startup = hook, None
-        for task in self.tasks.values():
-            task.forget_spec()
-        return hook
+        limit = seconds("timeout", timeout) or 0.0
+
+        def decorate(hook: AnyHook) -> AnyHook:
+            check_hook(hook, self.name, self.hook)
+            self.hook, self.startup_limit, self._startup = hook, limit, None
+            for task in self.tasks.values():
+                task.forget_spec()
+            return hook
+
+        return decorate if hook is None else decorate(hook)
 
     def startup(self) -> Loader | None:
         """Return how a worker finds the start-up hook; None if there is none."""

@@ -284,7 +284,9 @@ class Task(Generic[P, R]):
         secrets = self.settings.secrets
         if startup is None and not secrets:
             return reuse
-        return msgspec.structs.replace(reuse, startup=startup, secrets=secrets)
+        return msgspec.structs.replace(
+            reuse, startup=startup, startup_limit=self.env.startup_limit, secrets=secrets
+        )
 
     def forget_spec(self) -> None:
         """Something that decides how it is executed has changed."""

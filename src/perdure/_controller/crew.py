@@ -152,6 +152,7 @@ class Crew:
             storage=config.storage,
             home=str(config.home),
             startup=reuse.startup,
+            startup_limit=reuse.startup_limit,
             max_memory=reuse.max_memory,
             secrets=self._secrets.pop(worker.number, ()),
         )

@@ -136,6 +136,7 @@ class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         secrets: What it finds in its environment variables besides.
         per_run: Each run has workers of its own.
         run: Whose they are, then; set when they are placed.
+        startup_limit: Seconds that ``startup`` may take; 0: as long as it takes.
     """
 
     environment: str = ""
@@ -150,6 +151,7 @@ class Reuse(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     secrets: tuple[SecretRef, ...] = ()
     per_run: bool = False
     run: int = 0
+    startup_limit: float = 0.0
 
 
 class CachePolicy(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):

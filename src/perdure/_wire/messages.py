@@ -268,6 +268,7 @@ class Welcome(Message, tag=30):
         startup: What to call before :class:`StartedUp` is said, if anything.
         max_memory: Bytes beyond which it says :class:`Worn`; 0: never.
         secrets: To be found in environment variables, and nowhere else.
+        startup_limit: Seconds that ``startup`` may take; 0: as long as it takes.
     """
 
     bundle: Bundle
@@ -280,6 +281,7 @@ class Welcome(Message, tag=30):
     startup: Loader | None = None
     max_memory: int = 0
     secrets: tuple[SecretValue, ...] = ()
+    startup_limit: float = 0.0
 
 
 class Assign(Message, tag=31):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from pathlib import Path
 
 import perdure
@@ -14,6 +15,7 @@ fickle = perdure.TaskEnvironment(
 client = perdure.TaskEnvironment("client", reusable=perdure.ReusePolicy(replicas=1, concurrency=20))
 broken = perdure.TaskEnvironment("broken", reusable=perdure.ReusePolicy(replicas=1))
 deadly = perdure.TaskEnvironment("deadly", reusable=perdure.ReusePolicy(replicas=1))
+stuck = perdure.TaskEnvironment("stuck", reusable=perdure.ReusePolicy(replicas=1))
 isolated = perdure.TaskEnvironment("isolated", reusable="isolated")
 fleeting = perdure.TaskEnvironment(
     "fleeting", reusable=perdure.ReusePolicy(replicas=1, max_attempts=3)
@@ -94,6 +96,16 @@ def started_by_a_coroutine() -> tuple[int, int]:
 
 class NoModelError(Exception):
     """The hook's own."""
+
+
+@stuck.on_start(timeout=0.3)
+def hangs() -> None:
+    leave_mark("hangs")
+    threading.Event().wait()
+
+
+@stuck.task
+def never_ready() -> None: ...
 
 
 @broken.on_start
