@@ -34,7 +34,7 @@ NAMES = {
     "calling": "Future map gather wait as_completed",
     "inside": """
         ctx Context Checkpoint latest_checkpoint report custom_context get_custom_context durable
-        logger
+        new_condition logger
     """,
     "running": """
         run with_runcontext resume rerun get_run runs Run init init_from_config init_from_api_key

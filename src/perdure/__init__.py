@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from perdure._api.caching import Cache as Cache
     from perdure._api.checkpoint import Checkpoint as Checkpoint
     from perdure._api.checkpoint import latest_checkpoint as latest_checkpoint
+    from perdure._api.conditions import new_condition as new_condition
     from perdure._api.context import Context as Context
     from perdure._api.context import ctx as ctx
     from perdure._api.context import custom_context as custom_context
@@ -65,6 +66,7 @@ _HOMES = {
     "perdure": ("artifacts", "durable", "errors", "git", "io", "remote", "report", "types"),
     "perdure._api.caching": ("Cache",),
     "perdure._api.checkpoint": ("Checkpoint", "latest_checkpoint"),
+    "perdure._api.conditions": ("new_condition",),
     "perdure._api.context": ("Context", "ctx", "custom_context", "get_custom_context"),
     "perdure._api.environment": ("TaskEnvironment",),
     "perdure._api.future": ("Future",),

@@ -4,7 +4,6 @@ import asyncio
 import atexit
 import contextlib
 import os
-import socket
 import sys
 import threading
 import time
@@ -19,8 +18,8 @@ from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure._engines.local import LocalEngine
 from perdure._pending import Pending, call
-from perdure._wire.framing import FrameReader, decode_to_worker, encode
-from perdure._wire.messages import PROTOCOL, Abort, Answer, Hello
+from perdure._wire.asking import ask
+from perdure._wire.messages import Abort
 from perdure.config import Config
 from perdure.errors import RunNotFoundError
 
@@ -206,13 +205,16 @@ class Runtime:
         Raises:
             RunNotFoundError: There is none of that name.
         """
-        row = self._run(self.controller.load(name))
+        row = self._run(self._load(name))
         if row is None:
             raise RunNotFoundError(
                 f"there is no run {name!r} in {self.config.home}",
                 hint="perdure ls shows the runs there are",
             )
         return row
+
+    async def _load(self, name: str) -> RunRow | None:
+        return await self.controller.ask(self.journal.load_run, name)
 
     def wait(self, name: str, timeout: float | None = None) -> RunRow | None:
         """Wait until the run has ended or was interrupted; return it, or None after ``timeout``."""
@@ -245,7 +247,7 @@ class Runtime:
             return
         peer = presence.contact(self.config.controllers, row.owner) if row.owner else None
         if peer is not None:
-            _ask_to_abort(peer.address, peer.token, name, action)
+            ask(peer.address, peer.token, Abort(name, action))
         else:
             self.drive(name)
             self._run(self._abort(name, action))
@@ -299,18 +301,3 @@ def _echo(text: str) -> None:
 
 def _warn(text: str) -> None:
     print(f"perdure: {text}", file=sys.stderr, flush=True)
-
-
-def _ask_to_abort(address: str, token: str, name: str, action: bytes | None) -> None:
-    """Ask the controller of another process."""
-    with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(10.0)
-        peer.connect(address)
-        peer.sendall(encode([Hello(PROTOCOL, token, 0, os.getpid())]))
-        peer.sendall(encode([Abort(name, action)]))
-        reader = FrameReader()
-        while data := peer.recv(1 << 16):
-            for body in reader.feed(data):
-                for message in decode_to_worker(body):
-                    assert isinstance(message, Answer)
-                    return

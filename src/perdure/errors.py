@@ -15,6 +15,8 @@
     │   ├── OutOfMemoryError       the attempt used too much memory         (MemoryError)
     │   ├── WorkerLostError        the process died: segfault, os._exit, SIGKILL
     │   ├── CancelledError         cancelled or aborted
+    │   ├── ConditionTimedoutError nobody answered a condition in time      (TimeoutError)
+    │   ├── ConditionFailedError   a condition was answered with an error
     │   ├── InfeasibleError        no node could ever satisfy the request
     │   ├── EnvironmentBuildError  what an image asks for cannot be installed
     │   │   └── EnvironmentUnavailableError   a package index cannot be reached
@@ -25,6 +27,8 @@
     ├── RunError
     │   ├── RunNotFoundError       no such run                              (LookupError)
     │   ├── ActionNotFoundError    no such action in the run                (LookupError)
+    │   ├── ConditionNotFoundError no such condition in the run             (LookupError)
+    │   ├── ConditionAnsweredError the condition does not wait for an answer any more
     │   ├── RunConflictError       the name is taken by another task or other inputs
     │   ├── RunInUseError          another live process drives the run
     │   ├── RunAbortedError        the run was aborted
@@ -210,6 +214,18 @@ class CancelledError(ExecutionError):
     code = "cancelled"
 
 
+class ConditionTimedoutError(ExecutionError, TimeoutError):
+    """Nobody answered a condition in time."""
+
+    code = "condition_timedout"
+
+
+class ConditionFailedError(ExecutionError):
+    """A condition was answered with an error, whose message this is."""
+
+    code = "condition_failed"
+
+
 class InfeasibleError(ExecutionError):
     """No node could ever satisfy the resource request."""
 
@@ -280,6 +296,18 @@ class ActionNotFoundError(RunError, LookupError):
     """The run has no such action."""
 
     code = "action_not_found"
+
+
+class ConditionNotFoundError(RunError, LookupError):
+    """The run has no such condition that waits for an answer."""
+
+    code = "condition_not_found"
+
+
+class ConditionAnsweredError(RunError):
+    """The condition has its answer, or does not wait for one any more."""
+
+    code = "condition_answered"
 
 
 class RunConflictError(RunError):

@@ -32,16 +32,16 @@ def open_journal(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 
 
 def program() -> Node:
-    """Sync and async tasks, steps, a sleep, a future as input, retries, a child left behind; and
-    kept values, with identical actions that wait for each other."""
+    """Sync and async tasks, steps, a sleep, conditions, a future as input, retries, a child left
+    behind; and kept values, with identical actions that wait for each other."""
     serial = Node("r.5", is_async=False, kept_as="serial", serialized=True, fails=1, retries=1)
     near = Node("r.8", is_async=True, kept_as="near")
     return Node(
-        "r", is_async=True, steps=2, strict=True, retries=1,
+        "r", is_async=True, steps=2, strict=True, retries=1, asks=1, ignored=1,
         groups=[
             [
                 Node("r.0", is_async=False, steps=1, fails=2, retries=2),
-                Node("r.1", is_async=True, naps=1, fails=1),
+                Node("r.1", is_async=True, naps=1, asks=1, fails=1),
                 Node("r.2", is_async=False, groups=[[Node("r.2.0", is_async=False)]]),
                 Node("r.e", is_async=True, endless=True),
             ],

@@ -1,8 +1,8 @@
 """Random workflows, and what plain Python makes of them.
 
 A program is a tree of nodes. A node calls its children in groups (all of a group at once), takes
-steps, sleeps, fails now and then, hangs, gives up on endless children, and returns a number made
-from what it got. ``expected`` evaluates the same tree without any system in between: that is
+steps, sleeps, asks, fails now and then, hangs, gives up on endless children, and returns a number
+made from what it got. ``expected`` evaluates the same tree without any system in between: that is
 the oracle. Whatever time and kills may change (how often something runs) has no influence on it.
 """
 
@@ -64,6 +64,8 @@ class Node:
         retries: Attempts after the first.
         steps: Journaled steps it takes.
         naps: Durable sleeps it takes.
+        asks: Conditions that are answered.
+        ignored: Conditions that nobody answers in time.
         chained: Children of a group take the previous one's future as input.
         strict: A child's failure is its own; otherwise it is caught.
         hangs: How many of its executions do not end before their time limit.
@@ -80,6 +82,8 @@ class Node:
     groups: "list[list[Node]]" = field(default_factory=list)
     steps: int = 0
     naps: int = 0
+    asks: int = 0
+    ignored: int = 0
     fails: int = 0
     retries: int = 0
     chained: bool = False
@@ -128,6 +132,7 @@ def make(seed: int, *, generous: bool = False, kept: bool = False) -> Node:
     """Return the program of that seed; with ``kept``, one that has values kept."""
     program = _make(random.Random(seed), "r", 0, generous)
     _settle(random.Random(seed + 1_000_000), program)
+    _ask(random.Random(seed + 3_000_000), program)
     if kept:
         _share(random.Random(seed + 2_000_000), program)
     return program
@@ -176,6 +181,17 @@ def _settle(rng: random.Random, program: Node) -> None:
         node = nodes.pop()
         pools = POOLS[node.is_async]
         node.reuse = usual[node.is_async] if rng.random() < 0.7 else rng.choice(pools)
+        nodes += [child for group in node.groups for child in group]
+
+
+def _ask(rng: random.Random, program: Node) -> None:
+    """Let a few nodes wait for answers."""
+    nodes = [program]
+    while nodes:
+        node = nodes.pop()
+        if not node.hangs and not node.endless:
+            node.asks = rng.choice((0, 0, 0, 0, 0, 1, 2))
+            node.ignored = rng.choice((0,) * 12 + (1,))
         nodes += [child for group in node.groups for child in group]
 
 
@@ -235,9 +251,18 @@ def expected(node: Node) -> int | None:
                 return None
             previous = value
             total = mix(total, value, child)
+    for question in range(node.asks):
+        total = (total * 37 + answer(node, question)) % MODULUS
+    for _ in range(node.ignored):
+        total = (total * 41 + 3) % MODULUS
     for step in range(node.steps):
         total = (total * 31 + step) % MODULUS
     return total
+
+
+def answer(node: Node, question: int) -> int:
+    """Return what is answered to one of the node's questions."""
+    return 100 * len(node.path) + question
 
 
 def mix(total: int, value: int | None, child: Node) -> int:

@@ -9,7 +9,7 @@ from perdure._core.ids import digest, root_id
 from perdure._core.invariants import check
 from perdure._core.keys import key_of, policy_of
 from perdure._core.machine import Machine
-from perdure._core.model import Demand, InputMark
+from perdure._core.model import Demand, InputMark, Outcome
 from perdure._core.orders import Start
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run, Worker
@@ -135,6 +135,16 @@ class Shell:
             known = None if attempt.recollection is None else Known()
             order = Body(attempt.handle, id_, self.world.nodes[id_], attempt.replays, None, known)
         worker.order(order)
+
+    def signal(self, row: ActionRow, outcome: Outcome) -> None:
+        """Somebody's answer is on its way here; the journal is asked again before it counts."""
+
+        def take() -> None:
+            found = self.world.journal.lookup(self.run.key, [row.id])[row.id]
+            if found.outcome is None:
+                self.answer(lambda: self.machine.outside.signal(self.run, found, outcome, "me"))
+
+        self.at(self.world.now + self.world.rng.uniform(0.0001, 0.002), take)
 
     # --- the journal ------------------------------------------------------------------------------
 

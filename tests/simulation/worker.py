@@ -11,7 +11,7 @@ from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import Failure, Outcome
 from perdure._core.orders import Deliver, Interrupt, Quit, TakeBack, Tell, Unknown
 from perdure._core.records import ActionRow, Page
-from simulation.programs import ALWAYS, MODULUS, Node, mix
+from simulation.programs import ALWAYS, MODULUS, Node, answer, mix
 
 if TYPE_CHECKING:
     from simulation.shell import Shell
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Command = Callable[[Machine], Any]
 ABSENT = Outcome(value=b"absent")
 FOR_EVER = 1e6
+IGNORED = 0.02
 
 
 class Failed(Exception):
@@ -266,6 +267,10 @@ def execute(worker: SimWorker, body: Body) -> Generator[Request, Any, int]:
             total = mix(total, None if outcome.failure else int(outcome.value), child)
     for nap in range(node.naps):
         yield _nap(body, str(nap), 0.05)
+    for question in range(node.asks + node.ignored):
+        (outcome,) = yield _question(worker, body, question)
+        factor, value = (41, 3) if outcome.failure else (37, int(outcome.value))
+        total = (total * factor + value) % MODULUS
     for step in range(node.steps):
         yield from _step(worker, body, step)
         total = (total * 31 + step) % MODULUS
@@ -301,6 +306,20 @@ def _calls(
 def _nap(body: Body, name: str, seconds: float) -> Request:
     id_ = action_id(body.action, "durable.sleep", digest(name.encode()), 0)
     return Request([(id_, lambda m: m.sleep(body.handle, id_, seconds))], [id_])
+
+
+def _question(worker: SimWorker, body: Body, number: int) -> Request:
+    node, world = body.node, worker.world
+    id_ = action_id(body.action, "condition", digest(b"%d" % number), 0)
+    row = ActionRow(
+        run=0, seq=0, id=id_, parent=0, task="condition", created=world.now, kind="condition"
+    )
+    ignored = number >= node.asks
+    if not ignored:
+        world.asked(id_, answer(node, number))
+    return Request(
+        [(id_, lambda m: m.condition(body.handle, row, IGNORED if ignored else None))], [id_]
+    )
 
 
 def _step(worker: SimWorker, body: Body, step: int) -> Generator[Request, Any, None]:

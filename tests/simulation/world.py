@@ -10,6 +10,7 @@ from typing import Any
 
 from perdure._core import failures
 from perdure._core.model import LowMemory, MemoryUse, Outcome
+from perdure._core.outside import answered
 from perdure._core.records import ActionRow, RunRow
 from perdure._core.state import WorkerEnd
 from perdure._journal.memory import MemoryJournal
@@ -59,6 +60,8 @@ class World:
         outcomes: Every outcome that was ever recorded, by action.
         executions: How often each node has begun to run.
         damaged: How many kept values were found damaged, if there were any.
+        answers: What somebody answers to each condition, from the moment on at which it is asked.
+        settled: Answers of which whoever gave them knows that they are recorded.
         flaws: How often each node has failed; likewise ``hung``.
     """
 
@@ -86,6 +89,8 @@ class World:
         self.hung: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
         self.damaged = 0
+        self.answers: dict[bytes, Outcome] = {}
+        self.settled: dict[bytes, Outcome] = {}
         self.result: Outcome | None = None
         self.key = self.journal.create_run(RunRow(name="sim", spec=self.program.spec))
         self.shells: list[Shell] = []
@@ -114,6 +119,7 @@ class World:
         self.plan_faults()
         for _ in range(LIMIT):
             if self.result is not None:
+                self.check_answers()
                 return self.result
             self.tick()
         raise AssertionError(f"stuck at {self.now}: {self.story()}")
@@ -147,6 +153,43 @@ class World:
     def observed(self, action: bytes, outcome: Outcome) -> None:
         """P1: what anybody sees is recorded."""
         assert outcome in self.outcomes.get(action, ()), f"{outcome} was seen, but is not recorded"
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    def asked(self, action: bytes, value: int) -> None:
+        """A condition is being asked: somebody is going to answer it."""
+        if action not in self.answers:
+            self.answers[action] = Outcome(value=b"%d" % value)
+            self.at(self.now + self.rng.uniform(0.0, 0.03), lambda: self.answer(action))
+
+    def answer(self, action: bytes) -> None:
+        """Somebody answers, and looks again until the answer is recorded."""
+        row = self.journal.lookup(self.key, [action]).get(action)
+        if self.result is not None or (row and row.outcome and not row.outcome.failure):
+            if row is not None and row.outcome == self.answers[action]:
+                self.settled[action] = row.outcome
+            return
+        if row is not None and row.outcome is None:
+            if self.shell.alive:
+                self.shell.signal(row, self.answers[action])
+            else:
+                self.record(row, self.answers[action])
+        self.at(self.now + self.rng.uniform(0.0, 0.02), lambda: self.answer(action))
+
+    def record(self, row: ActionRow, outcome: Outcome) -> None:
+        """Nobody drives the run: who answers records the answer."""
+        epoch = self.journal.acquire(self.key, "", lambda _: False)
+        rows = answered(row, outcome, "somebody", self.now)
+        assert not self.journal.commit(rows, {self.key: epoch})
+        self.recorded(rows[0])
+        self.settled[row.id] = outcome
+        self.trace.append(f"{self.now:.6f} {row.id.hex()[:8]} answered")
+
+    def check_answers(self) -> None:
+        """An answer that somebody knows to be recorded has not been lost, nor replaced."""
+        rows = self.journal.lookup(self.key, [*self.settled])
+        for action, outcome in self.settled.items():
+            assert rows[action].outcome == outcome, f"{rows[action]} was answered with {outcome}"
 
     # --- faults -----------------------------------------------------------------------------------
 

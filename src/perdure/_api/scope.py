@@ -76,6 +76,16 @@ class Scope(Protocol):
     def sleep(self, action: bytes, seconds: float) -> "Future[None]":
         """Ask for a durable sleep."""
 
+    def condition(
+        self,
+        action: bytes,
+        name: str,
+        inputs: bytes,
+        blobs: tuple[bytes, ...],
+        timeout: float | None,
+    ) -> "Future[Any]":
+        """Ask somebody outside; the future is done once the answer is recorded."""
+
     def lookup(self, action: bytes, name: str, *, blocking: bool = False) -> "Future[Any]":
         """Ask for a step's recorded outcome; the future's ``absent`` tells if there is none.
 

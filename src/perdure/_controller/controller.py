@@ -22,7 +22,7 @@ from perdure._controller.crew import Crew
 from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
-from perdure._controller.scribe import Scribe
+from perdure._controller.scribe import Result, Scribe
 from perdure._controller.session import Session
 from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
@@ -196,9 +196,9 @@ class Controller:
         root = (await self._origin(before))[0] if before else root_id(name)
         return root, row.key
 
-    async def load(self, name: str) -> RunRow | None:
-        """Return the run as the journal has it."""
-        return await self._scribe.call(self.journal.load_run, name)
+    def ask(self, question: Callable[..., Result], *args: Any) -> "asyncio.Future[Result]":
+        """Ask the journal, after what was written before."""
+        return self._scribe.call(question, *args)
 
     def abort(self, name: str, action: bytes | None) -> tuple[bool, str]:
         """Stop a run of this controller, or one of its actions; tell whether that was possible."""

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from perdure._controller.signals import take_signal
 from perdure._core.ids import DIGEST_BYTES
 from perdure._core.lifecycle import Ended
 from perdure._core.model import Outcome, TaskSpec
 from perdure._core.orders import Deliver, Interrupt, Order, Quit, Start, TakeBack, Tell, Unknown
+from perdure._core.outside import CONDITION
 from perdure._core.records import ActionRow
 from perdure._core.state import Worker
 from perdure._wire import messages as wire
@@ -47,6 +49,7 @@ class Session(asyncio.Protocol):
             wire.Record: self._record,
             wire.Errand: self._errand,
             wire.Sleep: self._sleep,
+            wire.Ask: self._ask,
             wire.MoreRecorded: self._more_recorded,
             wire.Done: self._done,
             wire.Blocked: self._blocked,
@@ -112,6 +115,9 @@ class Session(asyncio.Protocol):
 
     def _receive_request(self, body: bytes | memoryview) -> None:
         for message in decode_from_worker(body):
+            if isinstance(message, wire.Signal):
+                take_signal(self._controller, message, self.send)
+                continue
             if not isinstance(message, wire.Abort):
                 raise ValueError(f"unexpected {type(message).__name__}")
             done, text = self._controller.abort(message.run, message.action)
@@ -158,6 +164,21 @@ class Session(asyncio.Protocol):
 
     def _sleep(self, m: wire.Sleep) -> None:
         self._machine.sleep(m.parent, m.id, m.seconds, m.group)
+
+    def _ask(self, m: wire.Ask) -> None:
+        row = ActionRow(
+            run=0,
+            seq=0,
+            id=m.id,
+            parent=0,
+            task=m.name,
+            created=self._machine.now,
+            kind=CONDITION,
+            inputs=m.inputs,
+            blobs=m.blobs,
+            group=m.group,
+        )
+        self._machine.condition(m.parent, row, m.timeout)
 
     def _done(self, m: wire.Done) -> None:
         outcome = Outcome(m.value, m.failure, m.blobs)

@@ -38,7 +38,7 @@ class Call(NamedTuple):
     Attributes:
         parent: Task of the callers, "" for the root.
         task: Task or step name.
-        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        kind: ``task``, ``trace``, ``sleep``, ``condition`` or ``value``.
         phase: Where they stand.
         actions: How many.
         first: ``seq`` of one of them.

@@ -31,6 +31,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
         python: Python it was started with.
         actions: Actions recorded so far.
         cached: Its result was taken from the cache.
+        waits: It goes on when a condition is answered, and not before.
     """
 
     key: int
@@ -47,6 +48,7 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     actions: int
     cached: bool = False
+    waits: bool = False
 
 
 class EventView(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class TaskCount(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: Task or step name.
-        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        kind: ``task``, ``trace``, ``sleep``, ``condition`` or ``value``.
         phase: Their phase.
         actions: How many.
         seconds: Time from start to end, summed over those that ended.
@@ -104,13 +106,13 @@ class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
         parent: ``seq`` of the parent, 0 for the root. Always smaller than ``seq``.
         id: Identity, in hex.
         task: Task or step name.
-        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        kind: ``task``, ``trace``, ``sleep``, ``condition`` or ``value``.
         phase: As recorded; ``cached`` if it succeeded with a value of the cache.
         created: Wall-clock seconds; ``started`` and ``ended`` likewise, None when not reached.
         attempts: Attempts charged to the retry budget.
         losses: Attempts lost to no fault of the action.
         group: Display group, or "".
-        wake_at: When a durable sleep ends.
+        wake_at: When a durable sleep ends, or the time for an answer is over.
         error: First line of the failure, "" if none.
     """
 

@@ -25,7 +25,7 @@ class ActionNews(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         id: Identity.
         parent: ``seq`` of the parent, 0 for the root.
         task: Task or step name.
-        kind: ``task``, ``trace``, ``sleep`` or ``value``.
+        kind: ``task``, ``trace``, ``sleep``, ``condition`` or ``value``.
         phase: As recorded.
         created: Wall-clock seconds; ``started`` and ``ended`` likewise, None when not reached.
         inputs: Encoded inputs.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from perdure._core.model import Failure, Outcome, Phase
-from perdure._journal.codes import KINDS, PHASE_NUMBERS, PHASES, RUIN
+from perdure._journal.codes import FINAL_NUMBERS, KINDS, PHASE_NUMBERS, PHASES, RUIN
 from perdure._journal.rows import (
     RUN_COLUMNS,
     decode_digests,
@@ -22,6 +22,7 @@ from perdure._journal.rows import (
 from perdure._journal.tallies import BLOCK
 from perdure._views.artifacts import ArtifactViews
 from perdure._views.cache import CacheViews
+from perdure._views.conditions import WAITS, ConditionViews
 from perdure._views.connections import ReadConnections
 from perdure._views.lineage import LineageViews
 from perdure._views.model import (
@@ -50,7 +51,8 @@ ID_DIGITS = 32
 _RUNS = (
     "SELECT key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, "
     "(SELECT max(seq) FROM actions WHERE run = runs.key), "
-    "(SELECT origin IS NOT NULL FROM actions WHERE run = runs.key AND seq = 1) FROM runs"
+    "(SELECT origin IS NOT NULL FROM actions WHERE run = runs.key AND seq = 1), "
+    f"phase NOT IN {FINAL_NUMBERS} AND {WAITS} FROM runs"
 )
 _SUMMARY = (
     "a.seq, a.parent, a.id, t.name, a.kind, a.phase, a.created, a.started, a.ended, a.attempts, "
@@ -76,6 +78,7 @@ class SqliteViews:
     Attributes:
         artifacts: Questions about published values.
         cache: Questions about kept values.
+        conditions: Questions about what runs wait for people to answer.
         lineage: Questions about where values came from.
         news: What has happened since one last looked.
 
@@ -89,6 +92,7 @@ class SqliteViews:
         self.lineage = LineageViews(self._db)
         self.news = News(self._db)
         self.cache = CacheViews(self._db)
+        self.conditions = ConditionViews(self._db)
 
     def close(self) -> None:
         """Close the connections; a later question opens new ones."""
@@ -401,7 +405,7 @@ class SqliteViews:
 
 def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
     key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python = columns[:12]
-    actions, cached = columns[12:]
+    actions, cached, waits = columns[12:]
     return RunSummary(
         key=key,
         name=name,
@@ -417,6 +421,7 @@ def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
         python=python,
         actions=actions or 0,
         cached=bool(cached),
+        waits=bool(waits),
     )
 
 

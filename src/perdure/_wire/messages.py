@@ -11,9 +11,9 @@ The order of messages on one connection is the order of events.
 import msgspec
 
 from perdure._core.artifacts import Request
-from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, TaskSpec
+from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, Outcome, TaskSpec
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of this protocol. A worker and a controller must agree on it exactly."""
 
 
@@ -142,6 +142,28 @@ class Sleep(Message, tag=14):
     group: str = ""
 
 
+class Ask(Message, tag=50):
+    """A condition: Resolved with the answer of somebody outside.
+
+    Attributes:
+        parent: Handle of the calling attempt.
+        id: Id of the condition.
+        name: Its name.
+        inputs: Encoded: the question, and what an answer must be.
+        blobs: Blobs that the inputs refer to.
+        timeout: Seconds after which it fails, counted from the first time it was asked.
+        group: Display group, or "".
+    """
+
+    parent: int
+    id: bytes
+    name: str
+    inputs: bytes
+    blobs: tuple[bytes, ...] = ()
+    timeout: float | None = None
+    group: str = ""
+
+
 class Done(Message, tag=15):
     """An attempt ended.
 
@@ -241,6 +263,22 @@ class Abort(Message, tag=22):
 
     run: str
     action: bytes | None
+
+
+class Signal(Message, tag=51):
+    """From another process of the user: the answer to a condition of a run. Answered by Answer.
+
+    Attributes:
+        run: Name of the run.
+        action: Id of the condition.
+        outcome: The answer.
+        by: Who gives it.
+    """
+
+    run: str
+    action: bytes
+    outcome: Outcome
+    by: str
 
 
 # --- controller -> worker -------------------------------------------------------------------------
@@ -379,7 +417,7 @@ class Stop(Message, tag=36):
 
 
 class Answer(Message, tag=37):
-    """Answer to Abort: what was done, or why not."""
+    """Answer to Abort or Signal: what was done, or why not."""
 
     done: bool
     text: str
@@ -393,6 +431,7 @@ FromWorker = (
     | Record
     | Errand
     | Sleep
+    | Ask
     | MoreRecorded
     | Done
     | Blocked
@@ -403,6 +442,7 @@ FromWorker = (
     | StartedUp
     | Worn
     | Abort
+    | Signal
 )
 ToWorker = (
     Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Stop | Answer

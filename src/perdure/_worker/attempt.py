@@ -1,8 +1,8 @@
 """An attempt in progress: the books of its calls, and how it ends.
 
-The books: ``calls`` holds the futures of child actions and durable sleeps that have no outcome
-yet, ``steps`` those of lookups and records. Both shrink as outcomes arrive, so a parent that makes
-a million calls holds only those in flight. Failures stay listed until user code has looked at them.
+The books: ``calls`` holds the futures of child actions, sleeps and conditions without an outcome,
+``steps`` those of lookups and records. Both shrink as outcomes arrive, so a parent that makes a
+million calls holds only those in flight. Failures stay listed until user code has looked at them.
 """
 
 import time
@@ -24,6 +24,7 @@ from perdure._core.ids import action_id
 from perdure._core.model import Failure, InputMark, LogSpan, TaskSpec
 from perdure._serde import Encoded
 from perdure._wire.messages import (
+    Ask,
     Assign,
     Call,
     CancelCall,
@@ -52,7 +53,7 @@ class Attempt:
     Attributes:
         handle: Its number on this connection.
         number: 0-based number of the attempt, as users see it.
-        calls: Futures of children and sleeps without an outcome, by action id.
+        calls: Futures of children, sleeps and conditions without an outcome, by action id.
         cancelled_for: ``cancelled`` or ``timeout`` once it has been told to stop, else "".
         report: What it has reported so far, if anything.
         runner: What executes it in an async worker.
@@ -315,13 +316,29 @@ class Attempt:
 
     def sleep(self, action: bytes, seconds: float) -> Future[None]:
         """Ask for a durable sleep."""
-        value = self._claim(action)
-        future = make_future(self, action, "durable.sleep")
+        message = Sleep(self.handle, action, seconds, current_group())
+        return self._outside(message, "durable.sleep")
+
+    def condition(
+        self,
+        action: bytes,
+        name: str,
+        inputs: bytes,
+        blobs: tuple[bytes, ...],
+        timeout: float | None,
+    ) -> Future[Any]:
+        """Ask somebody outside."""
+        message = Ask(self.handle, action, name, inputs, blobs, timeout, current_group())
+        return self._outside(message, name)
+
+    def _outside(self, message: Sleep | Ask, name: str) -> Future[Any]:
+        value = self._claim(message.id)
+        future = make_future(self, message.id, name)
         with self._session.lock:
             if self._is_settled(future, value):
                 return future
-            self.calls[action] = future
-            self._session.messages.append(Sleep(self.handle, action, seconds, current_group()))
+            self.calls[message.id] = future
+            self._session.messages.append(message)
             self._session.opened(self, future)
         self._session.posted()
         return future

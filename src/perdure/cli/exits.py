@@ -20,6 +20,8 @@ INTERRUPTED = 130
 _CODES: dict[type[BaseException], int] = {
     errors.RunNotFoundError: NOT_FOUND,
     errors.ActionNotFoundError: NOT_FOUND,
+    errors.ConditionNotFoundError: NOT_FOUND,
+    errors.ConditionAnsweredError: USAGE,
     errors.ArtifactNotFoundError: NOT_FOUND,
     errors.ArtifactConflictError: USAGE,
     errors.SecretNotFoundError: NOT_FOUND,

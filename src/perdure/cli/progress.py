@@ -14,11 +14,14 @@ import click
 
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
-from perdure.cli import render
+from perdure.cli import asking, render
 from perdure.client import link
+from perdure.client.signalling import open_conditions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from perdure.client.signalling import OpenCondition
 
 
 Counts = dict[str, dict[Phase, int]]
@@ -60,6 +63,7 @@ class Picture:
         self.row: RunRow | None = None
         self.rate = 0.0
         self.preparing = ""
+        self.asks: list[OpenCondition] = []
         self._rate = Rate(clock)
 
     def look(self) -> float:
@@ -69,7 +73,11 @@ class Picture:
         self.counts = counts(self.row.key)
         self.rate = self._rate.update(_done(self.counts))
         self.preparing = _preparing(self.row.key)
+        self.asks = open_conditions(self.row) if self._may_ask() else []
         return max(_PACE, 10 * (time.monotonic() - began))
+
+    def _may_ask(self) -> bool:
+        return any(Phase.WAITING in phases for phases in self.counts.values())
 
     def line(self) -> str:
         """Return the state as one plain line."""
@@ -80,7 +88,12 @@ class Picture:
             if (count := sum(each.get(phase, 0) for each in self.counts.values()))
         ]
         parts = [f"{render.number(done)}/{render.number(total)} done", *now]
-        return f"{self.name}: {', '.join((*parts, self.preparing) if self.preparing else parts)}"
+        parts += [self.preparing] if self.preparing else []
+        asks = [
+            f"{self.name}: waits for an answer: {each.prompt} {command}"
+            for each, command in zip(self.asks, self._answers(), strict=False)
+        ]
+        return "\n".join([f"{self.name}: {', '.join(parts)}", *asks])
 
     def draw(self) -> "RenderableType":
         """Return the state as a block for a terminal."""
@@ -102,7 +115,19 @@ class Picture:
             table.add_row(Text(f"  … {len(self.counts) - _TASKS} more tasks", "bright_black"))
         if self.preparing:
             table.add_row(Text(f"  {self.preparing}", "yellow"))
-        return Group(head, table, Text(f"  {self._pace()}", style="bright_black"))
+        asks = [self._question(*each) for each in zip(self.asks, self._answers(), strict=False)]
+        return Group(head, table, *asks, Text(f"  {self._pace()}", style="bright_black"))
+
+    def _answers(self) -> list[str]:
+        return asking.commands(self.name, self.asks)
+
+    def _question(self, condition: "OpenCondition", command: str) -> "RenderableType":
+        from rich.text import Text
+
+        return Text.assemble(
+            ("  ? ", "yellow"), (condition.name, "bold"), f"  {condition.prompt}\n",
+            ("    answer in another terminal: ", "bright_black"), command,
+        )  # fmt: skip
 
     def _pace(self) -> str:
         left = _total(self.counts) - _done(self.counts)

@@ -13,6 +13,7 @@ _VERBS = {
     "resume": ("perdure.cli.drive:resume", "Go on with a run that was interrupted or failed."),
     "rerun": ("perdure.cli.drive:rerun", "Start a new run of the same task, with its code."),
     "abort": ("perdure.cli.drive:abort", "Stop a run, or one of its actions, for good."),
+    "signal": ("perdure.cli.signal:signal", "Answer a condition that a run waits for."),
     "build": ("perdure.cli.build:build", "Install what the images of a file ask for."),
     "image": ("perdure.cli.image:image", "Write images as Dockerfiles."),
     "ls": ("perdure.cli.ls:ls", "List runs, newest first."),

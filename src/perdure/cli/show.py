@@ -9,9 +9,10 @@ import msgspec
 
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
-from perdure.cli import exits, progress, render, report, tree
+from perdure.cli import asking, exits, progress, render, report, tree
 from perdure.client import link, reports
 from perdure.client.provenance import provenance
+from perdure.client.signalling import open_conditions
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -55,6 +56,7 @@ def _run_json(row: RunRow) -> dict[str, Any]:
         },
         "tree": None if root is None else tree.as_dict(root),
         "code": _code_json(row),
+        "conditions": [each._asdict() for each in open_conditions(row)],
         "events": [_event(each) for each in link.views().events(row.key)],
         "reports": [each._asdict() for each in reports.of_run(row)],
     }
@@ -86,10 +88,24 @@ def _run_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
         lines.append(report.labelled("report", _where(row, found)))
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
+    lines += _questions(row)
     lines += _notices(islice(link.views().events(row.key), _NOTICES))
     root = tree.grow(row)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
+    return lines
+
+
+def _questions(row: RunRow) -> "list[RenderableType]":
+    found, lines = open_conditions(row), []
+    for each, command in zip(found, asking.commands(row.name, found), strict=False):
+        lines.append(report.labelled("waits for", f"{each.name}: {each.prompt}"))
+        if each.description:
+            lines.append(report.labelled("", each.description))
+        lines.append(report.labelled("answer", command))
+    if len(found) > asking.MOST:
+        more = f"{len(found) - asking.MOST} more: perdure show {row.name} --json"
+        lines.append(report.labelled("and", more))
     return lines
 
 

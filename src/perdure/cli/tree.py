@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from perdure._core.model import Phase
+from perdure._core.outside import CONDITION
 from perdure._core.records import RunRow
 from perdure.cli import render, report
 from perdure.client import link
@@ -142,6 +143,13 @@ def _in_order(counts: dict[Phase, int]) -> list[tuple[Phase, int]]:
     return [(phase, counts.get(phase, 0)) for phase in render.LOOK]
 
 
+def _given(node: Node) -> str:
+    """Return what the action was called with; of a condition the question."""
+    if node.row.kind == CONDITION and node.inputs:
+        return str(report.json_value(node.inputs)["prompt"])
+    return report.preview(node.inputs, 60)
+
+
 def _line(node: Node, *, short: bool = False) -> "Text":
     """Return one action: sign, number, inputs, how long, how often, what went wrong."""
     row = node.row
@@ -149,7 +157,7 @@ def _line(node: Node, *, short: bool = False) -> "Text":
     text.append(f" #{row.seq} ", style="bright_black")
     if not short:
         text.append(f"{row.task} ", style="bold")
-    text.append(report.preview(node.inputs, 60), style="default")
+    text.append(_given(node), style="default")
     if (took := report.span(row)) is not None:
         text.append(f"  {render.duration(took)}", style="cyan")
     if row.attempts + row.losses > 1:

@@ -15,6 +15,7 @@ from perdure.errors import PerdureError, RemoteError, RunAbortedError, RunInterr
 if TYPE_CHECKING:
     from perdure._core.model import Failure
     from perdure._views.model import ActionSummary
+    from perdure.client.signalling import OpenCondition
 
 
 class Run:
@@ -127,6 +128,36 @@ class Run:
             return reports.of_action(row, link.action(row, action).summary)
         found = reports.of_run(row)
         return found[0].path if found else None
+
+    @twofold
+    def conditions(self) -> "list[OpenCondition]":
+        """Return the conditions that wait for an answer, those first that were asked first."""
+        from perdure.client.signalling import open_conditions
+
+        return open_conditions(link.get(self.name))
+
+    @twofold
+    def signal(self, condition: str, value: Any = None, *, fail: str | None = None) -> None:
+        """Answer a condition, whichever process drives the run; also while none does.
+
+        Args:
+            condition: Its name; of several that are called so, the oldest is answered. Or the
+                number or id of its action.
+            value: The answer, which has to fit the condition's ``data_type``.
+            fail: Answer with an error instead: the condition raises ``ConditionFailedError`` with
+                this message.
+
+        Raises:
+            TypeCheckError: The value does not fit.
+            ConditionNotFoundError: No such condition waits for an answer.
+            ConditionAnsweredError: It has been answered already: the first answer counts.
+        """
+        from perdure.client import signalling
+
+        if fail is None:
+            signalling.answer(self.name, condition, lambda _: value)
+        else:
+            signalling.fail(self.name, condition, fail)
 
     @twofold
     def abort(self) -> None:

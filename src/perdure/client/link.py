@@ -88,7 +88,8 @@ def find(name: str) -> RunRow | None:
     detail = views().run(name)
     if detail is None:
         return None
-    detail.row.phase = _actual(detail.row.phase, detail.row.owner)
+    brief = detail.summary
+    detail.row.phase = _actual(detail.row.phase, detail.row.owner, waits=brief.waits)
     return detail.row
 
 
@@ -116,7 +117,7 @@ def listed(phase: Phase | None = None, task: str | None = None) -> "Iterator[Run
         recorded = phase if phase is not None and phase.final else None
         found = views().runs(phase=recorded, task=task, limit=page, before=before)
         for each in found:
-            actual = _actual(each.phase, each.owner)
+            actual = _actual(each.phase, each.owner, waits=each.waits)
             if phase in (None, actual):
                 yield msgspec.structs.replace(each, phase=actual)
         if len(found) < page:
@@ -177,7 +178,7 @@ def _phase_now(row: RunRow, recorded: Phase) -> Phase:
     return Phase.INTERRUPTED if interrupted else recorded
 
 
-def _actual(recorded: Phase, owner: str) -> Phase:
+def _actual(recorded: Phase, owner: str, *, waits: bool) -> Phase:
     """Return the phase a run is in now, which its journal may be late to tell."""
     from perdure._controller.presence import is_alive
 
@@ -185,4 +186,6 @@ def _actual(recorded: Phase, owner: str) -> Phase:
         return recorded
     if not owner or not is_alive(config().controllers, owner):
         return Phase.INTERRUPTED
+    if waits:
+        return Phase.WAITING
     return Phase.QUEUED if recorded is Phase.INTERRUPTED else recorded

@@ -223,6 +223,19 @@ class Rehearsal:
         future.settle(_serde.dumps(None, self.blobs).data, None)
         return future
 
+    def condition(
+        self,
+        action: bytes,
+        name: str,
+        inputs: bytes,
+        blobs: tuple[bytes, ...],
+        timeout: float | None,
+    ) -> Future[Any]:
+        """Answer with what is recorded; nobody is asked again."""
+        future: Future[Any] = make_future(self, action, name)
+        self._settle_or_refuse(future)
+        return future
+
     def lookup(self, action: bytes, name: str, *, blocking: bool = False) -> Future[Any]:
         """Answer with a step's recorded outcome."""
         future = _step(self, action, name, blocking)
@@ -251,13 +264,16 @@ class Rehearsal:
     ) -> Future[Any]:
         """Answer with what is recorded of a step that only a controller can do."""
         future = _step(self, action, name, blocking)
+        self._settle_or_refuse(future)
+        return future
+
+    def _settle_or_refuse(self, future: Future[Any]) -> None:
         if not self._settle_from_record(future):
             error = NotSupportedError(
-                f"{name} is not recorded, and cannot be done in the debugger",
+                f"{future.task} is not recorded, and cannot be done in the debugger",
                 hint="step over it, or skip it: jump LINE",
             )
             self._settle(future, _serde.dump_error(error, self.blobs, retryable=False))
-        return future
 
     def cancel_call(self, action: bytes) -> None:
         """Nothing goes on elsewhere."""
