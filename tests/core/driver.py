@@ -14,7 +14,9 @@ from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import (
     CachePolicy,
+    Capacity,
     Demand,
+    Device,
     Failure,
     InputMark,
     Loader,
@@ -47,6 +49,9 @@ def spec(
     cpu: float = 1.0,
     memory: int = 0,
     on_oom: tuple[int, ...] = (),
+    gpu: float = 0,
+    device: str = "",
+    custom: tuple[tuple[str, float], ...] = (),
     timeout: Timeout = NO_LIMITS,
     reuse: Reuse = SHARED,
     cache: CachePolicy | None = None,
@@ -56,12 +61,15 @@ def spec(
         name=name,
         loader=Loader("module"),
         is_async=is_async,
-        demand=Demand(cpu=cpu, memory=memory),
+        demand=Demand(cpu=cpu, memory=memory, gpu=gpu, device=device, custom=custom),
         retry=RetryPolicy(
             count=retries,
             base=base,
             jitter=0.0,
-            on_oom=tuple(Demand(cpu=cpu, memory=size) for size in on_oom),
+            on_oom=tuple(
+                Demand(cpu=cpu, memory=size, gpu=gpu, device=device, custom=custom)
+                for size in on_oom
+            ),
         ),
         timeout=timeout,
         reuse=reuse,
@@ -107,11 +115,18 @@ class Driver:
     """
 
     def __init__(
-        self, cpu: float = 2.0, journal: MemoryJournal | None = None, memory: int = 1000
+        self,
+        cpu: float = 2.0,
+        journal: MemoryJournal | None = None,
+        memory: int = 1000,
+        gpus: tuple[str, ...] = (),
+        custom: tuple[tuple[str, float], ...] = (),
     ) -> None:
         self.journal = journal or MemoryJournal()
         self.now = 100.0
-        self.machine = Machine(Demand(cpu=cpu, memory=memory), grace=0.5)
+        devices = tuple(Device(str(place), kind) for place, kind in enumerate(gpus))
+        capacity = Capacity(cpu=cpu, memory=memory, custom=custom, devices=devices)
+        self.machine = Machine(capacity, grace=0.5)
         self.machine.advance(self.now)
         self.hold_commits = self.hold_answers = self.hold_workers = self.hold_consults = False
         self.orders: list[tuple[int, Any]] = []
@@ -390,10 +405,10 @@ class Driver:
         self.machine.low_memory(LowMemory(available, floor, by_number))
         self.settle()
 
-    def block(self, action: Action) -> None:
-        """The action's sync attempt waits for its children."""
+    def block(self, action: Action, on: Action | None = None, seen: int | None = None) -> None:
+        """The action's sync attempt waits for a child, or for any."""
         assert action.attempt is not None
-        self.machine.blocked(action.attempt.handle)
+        self.machine.blocked(action.attempt.handle, on.id if on else b"", seen)
         self.settle()
 
     # --- what is to be seen -----------------------------------------------------------------------

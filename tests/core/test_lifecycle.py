@@ -269,7 +269,7 @@ def test_a_dropped_run_leaves_nothing_behind(driver: Driver) -> None:
     assert not root.run.actions
     assert not driver.machine.scheduler.attempts
     assert sorted(driver.killed) == sorted(driver.machine.scheduler.workers)
-    assert not any(lane.queues for lane in driver.machine.scheduler.lanes.values())
+    assert not any(lane.queues for lane in driver.machine.scheduler.lanes.all.values())
 
 
 # --- time limits ----------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.driver import Driver, Stage, error, spec
+from perdure._core.devices import Devices, is_kind
 from perdure._core.ids import action_id, digest, root_id
 from perdure._core.invariants import BrokenInvariantError, check
-from perdure._core.ledger import Ledger
-from perdure._core.model import Demand, RetryPolicy
+from perdure._core.ledger import Ledger, Share
+from perdure._core.model import Capacity, Demand, Device, RetryPolicy
 from perdure._core.retry import delay, should_retry
 from perdure._core.transitions import MOVES, PHASES, IllegalMoveError
 
@@ -49,32 +50,88 @@ def test_a_policy_of_two_retries_allows_three_attempts() -> None:
 
 
 def test_fractions_of_cores_add_up() -> None:
-    ledger = Ledger(Demand(cpu=1.0))
+    ledger, tenth = Ledger(Capacity(cpu=1.0)), Share(Demand(cpu=0.1))
     for _ in range(10):
-        assert ledger.fits(Demand(cpu=0.1))
-        ledger.take_cpu(Demand(cpu=0.1))
-    assert not ledger.fits(Demand(cpu=0.1))
-    assert ledger.fits(Demand(cpu=0.0))
+        assert ledger.fits(tenth)
+        ledger.take_cpu(tenth.cpu)
+    assert not ledger.fits(tenth)
+    assert ledger.fits(Share(Demand(cpu=0.0)))
 
 
-def test_an_overdrawn_ledger_fits_nothing_and_has_no_room() -> None:
-    ledger = Ledger(Demand(cpu=1.0))
-    ledger.take_cpu(Demand(cpu=2.0))
-    assert not ledger.fits(Demand(cpu=0.5))
-    assert ledger.room_for(Demand(cpu=0.5)) == 0
+def test_the_scarcest_resource_decides_what_there_is_room_for() -> None:
+    ledger = Ledger(Capacity(cpu=8.0, memory=100, custom=(("licence", 1.5),)))
+    share = Share(Demand(cpu=1.0, memory=10, custom=(("licence", 0.5),)))
+    assert ledger.room_for(share) == 3
+    ledger.take_space(share.space)
+    assert ledger.room_for(share) == 2
+    assert ledger.room_for(Share(Demand(cpu=0.0))) > 1000
+    assert ledger.room_for(Share(Demand(custom=(("unheard-of", 1.0),)))) == 0
 
 
-def test_what_asks_for_no_memory_runs_although_it_is_overdrawn() -> None:
-    ledger = Ledger(Demand(cpu=1.0, memory=10))
-    ledger.take_space(Demand(memory=20))
-    assert ledger.fits(Demand(cpu=1.0))
-    assert not ledger.fits(Demand(cpu=1.0, memory=1))
-
-
-@pytest.mark.parametrize("asked", [Demand(cpu=3.0), Demand(memory=11), Demand(cpu=0.0, gpu=1)])
-def test_a_shortage_is_named(asked: Demand) -> None:
-    shortage = Ledger(Demand(cpu=2.0, memory=10)).shortage(asked)
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        (Demand(cpu=3.0), "cpu=3"),
+        (Demand(memory=11), "memory=0.00 GiB"),
+        (Demand(disk=1 << 30), "disk=1.00 GiB"),
+        (Demand(shm=1), "shm="),
+        (Demand(custom=(("licence", 2.0),)), "licence=2 was asked for, the largest node has 1"),
+    ],
+)
+def test_a_shortage_is_named(asked: Demand, named: str) -> None:
+    shortage = Ledger(Capacity(cpu=2.0, memory=10, custom=(("licence", 1.0),))).shortage(asked)
+    assert named in shortage
     assert "was asked for, the largest node has" in shortage
+    assert "declared" not in shortage
+
+
+def test_a_resource_that_nobody_has_declared_is_named_as_such() -> None:
+    shortage = Ledger(Capacity()).shortage(Demand(custom=(("licence", 1.0),)))
+    assert shortage.endswith("the largest node has 0: it is not declared in PERDURE_RESOURCES")
+
+
+# --- devices --------------------------------------------------------------------------------------
+
+
+def test_shares_of_a_device_are_packed_and_whole_devices_are_exclusive() -> None:
+    devices = Devices((Device("0"), Device("1")))
+    for gpu, place in ((0.5, 0), (0.25, 0), (0.25, 0), (0.25, 1)):
+        assert devices.find(gpu, "") == (place,)
+        devices.take((place,), gpu)
+    assert devices.find(1, "") is None
+    devices.give((1,), 0.25)
+    assert devices.find(1, "") == (1,)
+    assert devices.find(2, "") is None
+    assert devices.find(2, "", [((0,), 0.5), ((0,), 0.25), ((0,), 0.25)]) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "same"),
+    [
+        ("NVIDIA A100-SXM4-80GB", "A100", True),
+        ("NVIDIA A100-SXM4-80GB", "A100_80G", True),
+        ("NVIDIA A100-SXM4-40GB", "A100_80G", False),
+        ("NVIDIA A10G", "A10", False),
+        ("NVIDIA L40S", "L40s", True),
+        ("Tesla T4", "T4", True),
+        ("", "T4", False),
+        ("", "", True),
+    ],
+)
+def test_kinds_of_devices_are_known_by_the_words_of_their_names(
+    kind: str, wanted: str, same: bool
+) -> None:
+    assert is_kind(kind, wanted) == same
+
+
+def test_a_shortage_of_devices_is_named() -> None:
+    devices = Devices((Device("0", "Tesla T4"), Device("1", "Tesla T4")))
+    assert devices.shortage(Demand(gpu=3)) == (
+        "gpu=3 was asked for, the largest node has 2 (Tesla T4)"
+    )
+    assert "gpu=H100:1 was asked for" in devices.shortage(Demand(gpu=1, device="H100"))
+    assert devices.shortage(Demand(gpu=2, device="T4")) == ""
+    assert "keep theirs" in devices.shortage(Demand(gpu=2), [(1, "")])
 
 
 # --- ids ------------------------------------------------------------------------------------------
@@ -147,6 +204,10 @@ def test_moves_the_table_does_not_list_are_refused(before: Stage) -> None:
     ("harm", "rule"),
     [
         (lambda d, a: setattr(d.machine.scheduler.ledger, "cpu", 0), "ledger_adds_up"),
+        (lambda d, a: setattr(d.machine.scheduler.ledger, "cpu", -1), "nothing_is_over_committed"),
+        (lambda d, a: setattr(d.worker(a), "cpu", 1), "what_runs_has_its_share"),
+        (lambda d, a: d.machine.scheduler.devices.left.append(1), "devices_belong_to_one_worker"),
+        (lambda d, a: setattr(a.attempt, "resuming", True), "who_waits_for_cpu_is_blocked"),
         (lambda d, a: setattr(d.worker(a), "lane", None), "a_worker_holds_its_lane"),
         (lambda d, a: setattr(a, "stage", Stage.QUEUED), "running_means_on_a_worker"),
         (lambda d, a: setattr(a.task.lane, "count", 7), "queued_means_in_a_lane"),

@@ -259,4 +259,4 @@ def test_each_run_has_workers_of_its_own_that_go_with_it() -> None:
     assert pool_of(calls[1]).key in scheduler.pools
     assert pool_of(calls[1]).workers
     assert pool_of(calls[0]).key not in scheduler.pools
-    assert [lane for lane in scheduler.lanes.values() if lane.pool is pool_of(calls[0])] == []
+    assert [lane for lane in scheduler.lanes.all.values() if lane.pool is pool_of(calls[0])] == []

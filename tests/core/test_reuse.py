@@ -52,10 +52,10 @@ def test_they_hold_one_share_of_resources() -> None:
     calls = called(driver, root, pooled(concurrency=5, memory=60), 5)
     ledger = driver.machine.scheduler.ledger
     assert running(calls) == 5
-    assert (ledger.cpu, ledger.memory) == (0, 40)
+    assert (ledger.cpu, ledger.space["memory"]) == (0, 40)
     for each in calls:
         driver.end(each)
-    assert (ledger.cpu, ledger.memory) == (10_000, 100)
+    assert (ledger.cpu, ledger.space["memory"]) == (10_000, 100)
 
 
 def test_waiting_parents_among_them_keep_one_share_of_memory() -> None:
@@ -64,10 +64,10 @@ def test_waiting_parents_among_them_keep_one_share_of_memory() -> None:
     parents = called(driver, root, pooled("parent", concurrency=5, memory=60), 5)
     naps = [driver.sleep(each, 1.0) for each in parents]
     ledger = driver.machine.scheduler.ledger
-    assert (ledger.cpu, ledger.memory) == (10_000, 40)
+    assert (ledger.cpu, ledger.space["memory"]) == (10_000, 40)
     assert naps
     driver.after(1.0)
-    assert (ledger.cpu, ledger.memory) == (0, 40)
+    assert (ledger.cpu, ledger.space["memory"]) == (0, 40)
 
 
 def test_waiting_parents_do_not_count() -> None:

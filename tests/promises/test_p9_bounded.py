@@ -68,7 +68,7 @@ def test_p9_50_000_actions_leave_as_much_in_memory_as_is_in_flight(
     assert timers() - before <= 2 * 3 * IN_FLIGHT + 128
     assert len(root.run.recent) <= RECENT
     assert len(root.run.dirty) + len(root.run.backlog) <= len(window) + 1
-    assert sum(lane.count for lane in driver.machine.scheduler.lanes.values()) <= IN_FLIGHT
+    assert sum(lane.count for lane in driver.machine.scheduler.lanes.all.values()) <= IN_FLIGHT
 
 
 def test_p9_a_run_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

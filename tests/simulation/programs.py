@@ -10,10 +10,14 @@ import random
 from copy import deepcopy
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from perdure._core.ids import digest
 from perdure._core.model import (
     CachePolicy,
+    Capacity,
     Demand,
+    Device,
     Loader,
     RetryPolicy,
     Reuse,
@@ -68,6 +72,8 @@ class Node:
         ignored: Conditions that nobody answers in time.
         chained: Children of a group take the previous one's future as input.
         strict: A child's failure is its own; otherwise it is caught.
+        memory: What it asks for, as ``gpu`` and ``licences``; None: a little, if it has children.
+        growth: How much more memory it asks for when that did not suffice.
         hangs: How many of its executions do not end before their time limit.
         endless: It sleeps until its parent, which does not wait for it, cancels it.
         stubborn: It does not care to be interrupted.
@@ -93,6 +99,10 @@ class Node:
     stubborn: bool = False
     generous: bool = False
     cpu: float = 1.0
+    memory: int | None = None
+    gpu: float = 0.0
+    licences: float = 0.0
+    growth: tuple[int, ...] = (1, 2, 4)
     reuse: Reuse = SHARED
     kept_as: str = ""
     serialized: bool = False
@@ -106,6 +116,13 @@ class Node:
         return CachePolicy(version, b"f" * 32, serialize=self.serialized)
 
     @property
+    def demand(self) -> Demand:
+        """What its task asks for."""
+        memory = len(self.groups) if self.memory is None else self.memory
+        custom = (("licence", self.licences),) if self.licences else ()
+        return Demand(cpu=self.cpu, memory=memory, gpu=self.gpu, custom=custom)
+
+    @property
     def spec(self) -> TaskSpec:
         """The task this node calls: nodes of one kind share it."""
         kind = "a" if self.is_async else "s"
@@ -115,12 +132,14 @@ class Node:
             name=f"{kind}{retries}",
             loader=Loader("module"),
             is_async=self.is_async,
-            demand=Demand(cpu=self.cpu, memory=len(self.groups)),
+            demand=self.demand,
             retry=RetryPolicy(
                 count=GENEROUS if self.generous else retries,
                 base=0.01 * self.retries,
                 cap=0.5,
-                on_oom=tuple(Demand(self.cpu, len(self.groups) + more) for more in (1, 2, 4)),
+                on_oom=tuple(
+                    replace(self.demand, memory=self.demand.memory + more) for more in self.growth
+                ),
             ),
             timeout=TimeoutPolicy(max_runtime=limit),
             reuse=self.reuse,
@@ -135,6 +154,32 @@ def make(seed: int, *, generous: bool = False, kept: bool = False) -> Node:
     _ask(random.Random(seed + 3_000_000), program)
     if kept:
         _share(random.Random(seed + 2_000_000), program)
+    return program
+
+
+SCARCE = Capacity(
+    cpu=3.0,
+    memory=16,
+    custom=(("licence", 4.0),),
+    devices=tuple(Device(str(place)) for place in range(4)),
+)
+"""Enough for any chain of parents and children of :func:`make_scarce`, and for little more."""
+
+
+def make_scarce(seed: int, *, generous: bool = False) -> Node:
+    """Return a program whose nodes ask for a mix of what there is little of."""
+    program = make(seed, generous=generous)
+    rng = random.Random(seed + 3_000_000)
+    nodes = [program]
+    while nodes:
+        node = nodes.pop()
+        node.hangs = 0  # what waits for long for what it needs does not run into a time limit
+        node.cpu = rng.choice((0.0, 0.5, 1.0, 1.0, 2.0, 3.0))
+        node.memory = rng.choice((0, 0, 1, 2, 3))
+        node.growth = (1,)
+        node.gpu = rng.choice((0.0, 0.0, 0.0, 0.25, 0.5, 1.0))
+        node.licences = rng.choice((0.0, 0.0, 0.5, 1.0))
+        nodes += [child for group in node.groups for child in group]
     return program
 
 

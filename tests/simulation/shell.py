@@ -9,7 +9,7 @@ from perdure._core.ids import digest, root_id
 from perdure._core.invariants import check
 from perdure._core.keys import key_of, policy_of
 from perdure._core.machine import Machine
-from perdure._core.model import Demand, InputMark, Outcome
+from perdure._core.model import InputMark, Outcome
 from perdure._core.orders import Start
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run, Worker
@@ -32,8 +32,7 @@ class Shell:
     def __init__(self, world: "World", number: int) -> None:
         self.world = world
         self.alive = self.owner = True
-        capacity = Demand(cpu=float(world.cores), memory=1000)
-        self.machine = Machine(capacity, first_worker=number * 1000, grace=0.1)
+        self.machine = Machine(world.capacity, first_worker=number * 1000, grace=0.1)
         self.workers: dict[int, SimWorker] = {}
         self.pending: list[Any] = []
         self.writing = False
@@ -115,6 +114,7 @@ class Shell:
             self.world.result = outcome
         effects.ended.clear()
         check(machine)
+        self.no_more_computes_than_there_are_cores()
 
     def spawn(self, asked: Worker) -> None:
         number, pool = asked.number, asked.pool
@@ -234,6 +234,16 @@ class Shell:
                 trace.append(f"{now:.6f} run {row.phase}")
 
     # --- promises ---------------------------------------------------------------------------------
+
+    def no_more_computes_than_there_are_cores(self) -> None:
+        """What the ledger says holds in the processes, too. (Async ones compute in turns.)"""
+        computing = sum(
+            body.node.cpu
+            for worker in self.workers.values()
+            for body in worker.bodies.values()
+            if worker.alive and not worker.is_async and body.started and not body.blocked
+        )
+        assert computing <= self.world.capacity.cpu, f"{computing} cores are in use"
 
     def executed(self, body: Body) -> None:
         """An attempt begins."""

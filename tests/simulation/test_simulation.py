@@ -13,7 +13,7 @@ import pytest
 
 from core.watched import Watch
 from perdure._core.state import Action, Attempt
-from simulation.programs import Node, expected, make, twin
+from simulation.programs import SCARCE, Node, expected, make, make_scarce, twin
 from simulation.world import NONE, Faults, World
 
 HERE = Path(__file__).parent
@@ -65,6 +65,19 @@ def test_p3_any_program_whose_values_are_kept_survives_any_faults(weather: str, 
     assert value_of(world) == expected(world.program)
 
 
+@pytest.mark.parametrize(
+    ("weather", "seed"), [([*WEATHERS][seed % len(WEATHERS)], seed) for seed in range(SEEDS // 2)]
+)
+def test_p3_any_program_that_asks_for_scarce_things_gets_them_in_the_end(
+    weather: str, seed: int
+) -> None:
+    # The invariants say that nothing is ever over-committed; the end, that nobody starves.
+    faults = WEATHERS[weather]
+    program = make_scarce(seed, generous=faults.guilty)
+    world = World(seed, faults, program=program, capacity=SCARCE)
+    assert value_of(world) == expected(world.program)
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_of_identical_actions_one_runs_and_the_others_get_its_value(seed: int) -> None:
     first = Node("r.0.0", seed % 2 == 0, kept_as="same", serialized=True)
@@ -101,7 +114,7 @@ def test_p9_nothing_stays_in_memory_when_a_run_has_ended(seed: int) -> None:
     world.after(2.0)
     assert not world.shell.run.actions
     assert not world.shell.machine.scheduler.attempts
-    assert not any(lane.queues for lane in world.shell.machine.scheduler.lanes.values())
+    assert not any(lane.queues for lane in world.shell.machine.scheduler.lanes.all.values())
 
 
 @pytest.mark.parametrize(

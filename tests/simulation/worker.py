@@ -32,10 +32,14 @@ class Failed(Exception):
 
 @dataclass
 class Request:
-    """What a body asks for at once, and what of it it waits for; ``None``: the end of time."""
+    """What a body asks for at once, and what of it it waits for; ``None``: the end of time.
+
+    For a ``step`` it waits where it is: it is not blocked.
+    """
 
     calls: list[tuple[bytes, Command]]
     awaited: list[bytes] | None
+    step: bool = False
     claimed: dict[bytes, Outcome] = field(default_factory=dict)
 
 
@@ -60,6 +64,8 @@ class Body:
     code: "Generator[Request, list[Outcome], int]"
     known: Known | None = None
     waiting: dict[bytes, Outcome | None] = field(default_factory=dict)
+    seen: int = 0
+    said: bytes | None = None
     started: bool = False
     blocked: bool = False
 
@@ -214,25 +220,40 @@ class SimWorker:
             return
         if request.awaited is not None:
             body.waiting = {id_: request.claimed.get(id_) for id_ in request.awaited}
-            body.blocked = True
-            if not self.is_async:
+            body.blocked = not request.step
+            if not self.is_async and body.blocked:
                 self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
-                self.tell(lambda m: m.blocked(body.handle))
         for _, command in request.calls:
             self.tell(command)
+        self.say_blocked(body)
         self.run_next()
+
+    def say_blocked(self, body: Body) -> None:
+        """A sync body waits for one of its children, or says that any may let it go on."""
+        missing = [id_ for id_, outcome in body.waiting.items() if outcome is None]
+        if self.is_async or not body.blocked or body.said is not None or not missing:
+            return
+        said = body.said = missing[0] if self.world.rng.random() < 0.7 else b""
+        seen = body.seen
+        self.tell(lambda m: m.blocked(body.handle, said, seen))
 
     def delivered(self, parent: int, id_: bytes, outcome: Outcome) -> None:
         body = self.bodies.get(parent)
-        if body is None or id_ not in body.waiting:
+        if body is None:
             return
-        body.waiting[id_] = outcome
+        body.seen += outcome is not ABSENT
+        if body.said in (b"", id_):
+            body.said = None
+        if id_ in body.waiting:
+            body.waiting[id_] = outcome
         got = list(body.waiting.values())
-        if None in got:
+        if not got or None in got:
+            self.say_blocked(body)
             return
         body.waiting = {}
         body.blocked = False
-        if not self.is_async:
+        if body.said is not None:
+            body.said = None
             self.tell(lambda m: m.unblocked(body.handle))
         self.later(body, lambda: self.step(body, got))
 
@@ -325,7 +346,7 @@ def _question(worker: SimWorker, body: Body, number: int) -> Request:
 def _step(worker: SimWorker, body: Body, step: int) -> Generator[Request, Any, None]:
     id_ = action_id(body.action, "trace", digest(b"%d" % step), 0)
     if body.replay:
-        (known,) = yield Request([(id_, lambda m: m.lookup(body.handle, id_))], [id_])
+        (known,) = yield Request([(id_, lambda m: m.lookup(body.handle, id_))], [id_], step=True)
         if known is not ABSENT:
             return
     now = worker.world.now
@@ -334,4 +355,4 @@ def _step(worker: SimWorker, body: Body, step: int) -> Generator[Request, Any, N
         run=0, seq=0, id=id_, parent=0, task="trace", created=now, kind="trace",
         outcome=Outcome(value=b"%d" % step), started=now, ended=now,
     )  # fmt: skip
-    yield Request([(id_, lambda m: m.record(body.handle, row))], [id_])
+    yield Request([(id_, lambda m: m.record(body.handle, row))], [id_], step=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdure._core import failures
-from perdure._core.model import LowMemory, MemoryUse, Outcome
+from perdure._core.model import Capacity, LowMemory, MemoryUse, Outcome
 from perdure._core.outside import answered
 from perdure._core.records import ActionRow, RunRow
 from perdure._core.state import WorkerEnd
@@ -73,10 +73,11 @@ class World:
         *,
         program: Node | None = None,
         journal: Journal | None = None,
+        capacity: Capacity | None = None,
     ) -> None:
         self.rng = random.Random(seed * 7919 + 1)
         self.faults = faults or Faults()
-        self.cores = cores
+        self.capacity = capacity or Capacity(cpu=float(cores), memory=1000)
         self.now = 1000.0
         self.program = program or make(seed, generous=self.faults.guilty)
         self.nodes: dict[bytes, Node] = {}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from perdure import _serde
-from perdure._api.options import refuse
+from perdure._api.resources import refuse
 from perdure._api.scope import Scope, current
 from perdure._secrets import masking
 from perdure.config import checkpoint_path
@@ -53,6 +53,7 @@ class Context:
         attempt_number: 0 for the first attempt.
         is_replay: Whether calls made here may find outcomes recorded by an earlier attempt.
         mode: Always ``"local"``: on this machine.
+        devices: Names of the GPUs that it may use, as in ``CUDA_VISIBLE_DEVICES``.
     """
 
     mode = "local"
@@ -64,6 +65,7 @@ class Context:
         self.task = scope.task
         self.attempt_number = scope.number
         self.is_replay = scope.replay
+        self.devices = scope.devices
         self._scope = scope
 
     @property

@@ -50,6 +50,10 @@ class Scope(Protocol):
         """Folder of checkpoints and reports."""
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the GPUs that it may use."""
+
+    @property
     def blobs(self) -> Blobs:
         """Where large values live."""
 
@@ -116,8 +120,13 @@ class Scope(Protocol):
     def looked_at(self, action: bytes) -> None:
         """The failure of this child has been seen by user code."""
 
-    def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
-        """The calling thread waits inside this block, until children have made it ``done``."""
+    def waiting(
+        self, done: Callable[[], bool], action: bytes = b""
+    ) -> AbstractContextManager[None]:
+        """The calling thread waits inside this block, until children have made it ``done``.
+
+        ``action`` is the one child whose outcome does that; b"": any may.
+        """
 
     def scratch(self) -> Path:
         """Return a folder for temporary files, removed when the attempt has ended."""

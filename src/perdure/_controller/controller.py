@@ -7,7 +7,6 @@ effects are carried out once: one frame per worker, one hand-over to the scribe.
 import asyncio
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from perdure._core.errands import Errand
 from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
-from perdure._core.model import Demand, Outcome, Phase, RunOptions, phase_of
+from perdure._core.model import Capacity, Outcome, Phase, RunOptions, phase_of
 from perdure._core.records import ActionRow, Page, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
 from perdure._ports import Engine, Journal, Values
@@ -62,6 +61,7 @@ class Controller:
         journal: Where runs are recorded.
         values: Knows about encoded values, for the cache.
         engine: Where workers are placed.
+        capacity: What there is for them.
         warn: Tells the user something at once.
         echo: Shows the user what tasks print; None keeps it in the logs only.
     """
@@ -72,6 +72,7 @@ class Controller:
         journal: Journal,
         values: Values,
         engine: Engine,
+        capacity: Capacity,
         warn: Callable[[str], None],
         echo: Callable[[str], None] | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class Controller:
         self.presence = Presence(config.controllers)
         self.token = self.presence.contact.token
         self.machine = Machine(
-            capacity_of_this_machine(config),
+            capacity,
             first_worker=time.time_ns() // 1_000_000 << 12,
             grace=config.grace,
         )
@@ -466,16 +467,6 @@ class Controller:
         if attempt is not None and event.kind == "warning":
             action = attempt.action
             self.warn(f"{event.text} [run {action.run.name}, task {action.name}]")
-
-
-def capacity_of_this_machine(config: Config) -> Demand:
-    """Return what this machine has for attempts."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Demand(cpu=config.cpus or float(cores), memory=memory)
 
 
 def _ended(driven: Driven, outcome: Outcome | None) -> RunRow:

@@ -114,6 +114,7 @@ class Crew:
 
     def _place(self, worker: Worker) -> None:
         key = worker.pool.key
+        there = self._machine.scheduler.devices.devices
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
@@ -122,8 +123,14 @@ class Crew:
                 bundle=self._bundles[key.bundle],
                 recipe=key.recipe,
                 threads=key.threads,
+                devices=self._devices(worker) if there else None,
             )
         )
+
+    def _devices(self, worker: Worker) -> tuple[str, ...]:
+        """Return the names of the GPUs that belong to the worker."""
+        there = self._machine.scheduler.devices.devices
+        return tuple(there[place].name for place in worker.devices)
 
     # --- news -------------------------------------------------------------------------------------
 
@@ -151,6 +158,7 @@ class Crew:
             sync=config.durability == "full",
             storage=config.storage,
             home=str(config.home),
+            devices=self._devices(worker),
             startup=reuse.startup,
             startup_limit=reuse.startup_limit,
             max_memory=reuse.max_memory,

@@ -191,7 +191,7 @@ class Session(asyncio.Protocol):
         self._machine.more(m.attempt)
 
     def _blocked(self, m: wire.Blocked) -> None:
-        self._machine.blocked(m.attempt)
+        self._machine.blocked(m.attempt, m.awaits, m.seen)
 
     def _unblocked(self, m: wire.Unblocked) -> None:
         self._machine.unblocked(m.attempt)

@@ -5,9 +5,12 @@ parents that it hosts. Where attempts run together they share a request, and eac
 soon as one of them has not declared any, nobody can say how much is too much, and nobody looks.
 """
 
+from itertools import islice
+
 import msgspec
 
 from perdure._core import failures
+from perdure._core.effects import Effects
 from perdure._core.model import Demand, Failure, MemoryUse
 from perdure._core.state import Action, Worker
 
@@ -20,11 +23,18 @@ def allowance(worker: Worker) -> int:
     if worker.pool.together:
         sizes = [demand.memory for demand in worker.shares]
     else:
-        tasks = [a.action.task for a in worker.attempts.values() if a.blocked]
-        sizes = [task.lane.demand.memory for task in tasks if task is not None]
-        if worker.lane is not None:
-            sizes.append(worker.lane.demand.memory)
+        # On the main thread one runs, or waits, and the others are behind it.
+        begun = islice(worker.attempts.values(), None if worker.pool.is_async else 1)
+        sizes = [attempt.action.task.lane.demand.memory for attempt in begun]  # type: ignore[union-attr]
     return sum(sizes) if all(sizes) else 0
+
+
+def allow(worker: Worker, effects: Effects, *, anew: bool = False) -> None:
+    """Let the worker use what it holds; ``anew``: see what is there already, in any case."""
+    before, worker.allowance = worker.allowance, allowance(worker)
+    if anew or worker.allowance != before:
+        worker.relayed = False
+        effects.limits[worker.number] = worker
 
 
 def is_quick(action: Action) -> bool:

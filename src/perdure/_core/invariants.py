@@ -3,9 +3,12 @@
 Each rule takes the machine and yields a sentence per breach.
 """
 
+import itertools
+import math
 from collections.abc import Callable, Iterator
 
-from perdure._core.ledger import cpu_units
+from perdure._core.devices import amount_of, is_kind
+from perdure._core.ledger import UNITS, Space, space_of, units
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
 from perdure._core.outside import CONDITION
@@ -36,21 +39,76 @@ def _actions(machine: Machine) -> Iterator[Action]:
 def ledger_adds_up(machine: Machine) -> Iterator[str]:
     """What is taken from the ledger is what workers hold, neither more nor less."""
     ledger = machine.scheduler.ledger
-    cpu = cpu_units(ledger.capacity.cpu)
-    memory = ledger.capacity.memory
+    cpu, space = units(ledger.capacity.cpu), dict(space_of(ledger.capacity))
     for worker in machine.scheduler.workers.values():
-        if worker.lane is not None:
-            cpu -= cpu_units(worker.lane.demand.cpu)
+        cpu -= worker.cpu
+        held = [worker.space, *(a.kept_space for a in worker.attempts.values())]
         if worker.pool.together:
-            tasks = [a.action.task for a in worker.attempts.values()]
-            memory -= sum({t.lane.demand: t.lane.demand.memory for t in tasks if t}.values())
-        elif worker.lane is not None:
-            memory -= worker.lane.demand.memory
+            lanes = {a.action.task.lane for a in worker.attempts.values() if a.action.task}
+            held += [lane.share.space for lane in lanes]
+        for name, amount in itertools.chain(*held):
+            space[name] -= amount
+    if (cpu, space) != (ledger.cpu, ledger.space):
+        yield f"cpu {ledger.cpu}, {ledger.space} are left, {cpu} and {space} should be"
+
+
+def nothing_is_over_committed(machine: Machine) -> Iterator[str]:
+    """No more is taken than there is, of anything, at any time."""
+    ledger = machine.scheduler.ledger
+    for name, left in (("cpu", ledger.cpu), *ledger.space.items()):
+        if left < 0:
+            yield f"{name} is overdrawn by {-left}"
+
+
+def what_runs_has_its_share(machine: Machine) -> Iterator[str]:
+    """A worker holds the cpu of each attempt that runs on it, and space for it."""
+    for worker in machine.scheduler.workers.values():
         for attempt in worker.attempts.values():
-            if attempt.kept_space is not None:
-                memory -= attempt.kept_space.memory
-    if (cpu, memory) != (ledger.cpu, ledger.memory):
-        yield f"cpu {ledger.cpu} memory {ledger.memory} are left, {cpu} and {memory} should be"
+            share = attempt.action.task.lane.share  # type: ignore[union-attr]  # tasks have them
+            if not attempt.blocked and share.cpu > worker.cpu:
+                yield f"{attempt} runs with {worker.cpu} of {share.cpu} cpu"
+            if worker.pool.together:
+                if share.space and not worker.shares.get(attempt.action.task.lane.demand):  # type: ignore[union-attr]
+                    yield f"{attempt} has no part in {share.space}"
+            elif attempt.blocked or worker.pool.is_async or not worker.blocked:
+                # Otherwise it is behind a parent of a sync worker that waits: it is given back.
+                held = (
+                    {attempt.kept_space}
+                    if attempt.blocked
+                    else {attempt.kept_space, worker.space, *_first_keeps(worker)}
+                )
+                if share.space not in held:
+                    yield f"{attempt} has {held}, not {share.space}"
+
+
+def _first_keeps(worker: Worker) -> list[Space]:
+    """Return what the attempt keeps that others of a sync worker wait behind."""
+    return [] if worker.pool.is_async else [a.kept_space for a in worker.attempts.values()][:1]
+
+
+def devices_belong_to_one_worker(machine: Machine) -> Iterator[str]:
+    """Every worker has the devices its tasks ask for; whole ones are nobody else's."""
+    devices = machine.scheduler.devices
+    left = [UNITS] * len(devices.devices)
+    for worker in machine.scheduler.workers.values():
+        pool = worker.pool
+        if len(worker.devices) != math.ceil(pool.gpu):
+            yield f"worker {worker.number} has devices {worker.devices}, not {pool.gpu}"
+        for place in worker.devices:
+            left[place] -= amount_of(pool.gpu)
+            if not is_kind(devices.devices[place].kind, pool.device):
+                yield f"worker {worker.number} has a device that is no {pool.device}"
+    if left != devices.left or min(left, default=0) < 0:
+        yield f"{devices.left} of the devices are left, {left} should be"
+
+
+def who_waits_for_cpu_is_blocked(machine: Machine) -> Iterator[str]:
+    """What is withheld from a parent is withheld while it waits for cpu, and no longer."""
+    for attempt in machine.scheduler.attempts.values():
+        if (attempt.held or attempt.resuming) and not attempt.blocked:
+            yield f"{attempt} runs, and {attempt.held} is withheld from it"
+        if attempt.held and not attempt.resuming:
+            yield f"{attempt} is not going to learn {attempt.held}"
 
 
 def a_worker_holds_its_lane_while_it_has_load(machine: Machine) -> Iterator[str]:
@@ -93,7 +151,7 @@ def running_means_on_a_worker(machine: Machine) -> Iterator[str]:
 
 def queued_means_in_a_lane(machine: Machine) -> Iterator[str]:
     """A lane counts exactly the queued actions that belong to it."""
-    counts = dict.fromkeys(machine.scheduler.lanes.values(), 0)
+    counts = dict.fromkeys(machine.scheduler.lanes.all.values(), 0)
     for action in _actions(machine):
         if action.stage is Stage.QUEUED and action.task is not None:
             counts[action.task.lane] += 1
@@ -162,6 +220,10 @@ def _is_within(action: Action | None, other: Action) -> bool:
 
 RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     ledger_adds_up,
+    nothing_is_over_committed,
+    what_runs_has_its_share,
+    devices_belong_to_one_worker,
+    who_waits_for_cpu_is_blocked,
     a_worker_holds_its_lane_while_it_has_load,
     suspects_keep_to_small_company,
     running_means_on_a_worker,

@@ -14,6 +14,7 @@ from perdure._core.allowances import larger, too_large
 from perdure._core.effects import Effects
 from perdure._core.keys import consult_of, entry_of
 from perdure._core.model import Demand, Failure, LogSpan, Outcome, phase_of
+from perdure._core.nesting import shortage_of
 from perdure._core.orders import Deliver, Interrupt
 from perdure._core.records import EventRow, RunEnd
 from perdure._core.retry import delay, should_retry
@@ -94,8 +95,8 @@ class Lifecycle:
         if action.run.strict and task.spec.image.unapplied:
             self.fail(action, failures.not_applied(task.spec.image.unapplied))
             return
-        if task.shortage and action.cache is None:
-            self.fail(action, failures.infeasible(task.shortage))
+        if action.cache is None and (shortage := shortage_of(action, self.scheduler)):
+            self.fail(action, failures.infeasible(shortage))
             return
         if action.stage is Stage.RECALLING:
             action.move(Stage.WAITING)
@@ -124,9 +125,8 @@ class Lifecycle:
 
     def enter(self, action: Action) -> None:
         """No value is kept: the action has to run."""
-        assert action.task is not None
-        if action.task.shortage:
-            self.fail(action, failures.infeasible(action.task.shortage))
+        if shortage := shortage_of(action, self.scheduler):
+            self.fail(action, failures.infeasible(shortage))
         else:
             self.queue(action)
 
@@ -173,7 +173,7 @@ class Lifecycle:
             due = self.now + limit
             self.later(action, due, self._expire_queued, action, self.now, limit)
         action.run.backlog[action.id] = action
-        self.scheduler.enqueue(action, front=front)
+        self.scheduler.lanes.add(action, front=front)
 
     def later(
         self, action: Action, due: float, callback: Callable[..., None], *args: object
@@ -264,12 +264,11 @@ class Lifecycle:
     def _ask_for_more(self, action: Action, failure: Failure, demand: Demand) -> None:
         """Try the action again with a larger request, uncharged, unless no node has as much."""
         spec = msgspec.structs.replace(action.task.spec, demand=demand)  # type: ignore[union-attr]
-        task = self.scheduler.task(action.run, spec)
-        if task.shortage:
+        action.task = self.scheduler.task(action.run, spec)
+        if shortage := shortage_of(action, self.scheduler):
             self.cancel_children(action, PARENT_FAILED)
-            self.fail(action, too_large(failure, task.shortage))
+            self.fail(action, too_large(failure, shortage))
             return
-        action.task = task
         action.charged -= 1
         action.total_losses += 1
         self.note_attempt(action, failure)
@@ -339,7 +338,7 @@ class Lifecycle:
     def finish(self, action: Action, outcome: Outcome, ended: float | None = None) -> None:
         """Decide the outcome. It is written now, and visible to nobody before the commit (P1)."""
         if action.stage is Stage.QUEUED:
-            self.scheduler.left_queue(action)
+            self.scheduler.lanes.left(action)
         run, rows = action.run, self.effects.rows
         action.move(Stage.COMMITTING)
         self._forget_timers(action)
@@ -392,13 +391,17 @@ class Lifecycle:
         """Tell an attempt the recorded outcome of its child or step."""
         if waiter.handle not in self.scheduler.attempts:
             return
-        worker = waiter.worker
-        worker.outbox.append(Deliver(waiter.handle, action.id, outcome))
-        self.effects.told[worker.number] = worker
-        if action.kind in WAITED_FOR:
-            waiter.outstanding -= 1
-            if not waiter.outstanding and worker.pool.is_async:
-                self.scheduler.unblock(waiter)
+        order, resuming = Deliver(waiter.handle, action.id, outcome), self.scheduler.resuming
+        waited_for = action.kind in WAITED_FOR
+        waiter.outstanding -= waited_for
+        if (
+            waiter.blocked
+            and (waited_for or waiter.awaits == action.id)
+            and waiter.wakes(action.id)
+        ):
+            resuming.wake(waiter, order)
+        else:
+            resuming.tell(waiter, order)
 
     # --- stopping ---------------------------------------------------------------------------------
 
@@ -461,7 +464,7 @@ class Lifecycle:
         run.closed = True
         for action in list(run.actions.values()):
             if action.stage is Stage.QUEUED:
-                self.scheduler.left_queue(action)
+                self.scheduler.lanes.left(action)
             attempt = action.attempt
             if attempt is not None:
                 self.scheduler.detach(attempt, self.now)

@@ -19,12 +19,13 @@ from perdure._core.caching import Caching
 from perdure._core.effects import Consult, Effects
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
-from perdure._core.model import Demand, Failure, InputMark, LowMemory, TaskSpec
+from perdure._core.model import Capacity, Failure, InputMark, LowMemory, TaskSpec
 from perdure._core.outside import Outside
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
-from perdure._core.rows import place_of, row_of
+from perdure._core.rows import place_of, show_unfinished
 from perdure._core.scheduling import Scheduler
+from perdure._core.standstill import Standstill
 from perdure._core.state import (
     CALLED_LIMIT,
     Action,
@@ -39,13 +40,6 @@ from perdure._core.state import (
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
 
-FLUSH_AGE = 0.2
-"""Seconds an action runs before people can see it running."""
-
-FLUSH_QUEUED_AGE = 1.0
-FLUSH_LIMIT = 500
-"""Rows per flush: showing a backlog must not cost what running it costs."""
-
 MAX_CRASHED_STARTS = 3
 MAX_KILLED_STARTS = 12
 """Workers of a pool that may die before their Hello, in a row, before its work fails: by
@@ -55,7 +49,7 @@ themselves, and by somebody's kill."""
 class Machine:
     """The state of one controller and everything that may happen to it."""
 
-    def __init__(self, capacity: Demand, *, first_worker: int = 1, grace: float = 0.5) -> None:
+    def __init__(self, capacity: Capacity, *, first_worker: int = 1, grace: float = 0.5) -> None:
         self.effects = Effects()
         self.timers = Timers()
         self.scheduler = Scheduler(capacity, first_worker, self.timers, self.effects)
@@ -64,6 +58,7 @@ class Machine:
         self.recall = Recall(self.lifecycle, self.outside, self.effects)
         self.caching = Caching(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
+        self.standstill = Standstill(self.scheduler, self.lifecycle)
         self._started_runs = 0
         self._remarks: set[str] = set()
 
@@ -80,6 +75,8 @@ class Machine:
     def place(self) -> None:
         """Give ready work to workers. To be called after each batch of commands."""
         self.scheduler.place(self.now)
+        if self.scheduler.starved is not None:
+            self.standstill.watch()
 
     # --- runs -------------------------------------------------------------------------------------
 
@@ -162,7 +159,7 @@ class Machine:
         pool = worker.pool
         what = "was started up" if failure is None else "could not be started up"
         text = f"a worker of environment {pool.reuse.environment} {what} ({seconds:.1f} s)"
-        for run in self.scheduler.waiting_for(pool):
+        for run in self.scheduler.lanes.waiting_for(pool):
             self.lifecycle.notice(run, None, "startup", text)
         if failure is None:
             self.worker_ready(number)
@@ -406,14 +403,19 @@ class Machine:
         task.seconds = ended.seconds if before is None else 0.8 * before + 0.2 * ended.seconds
         self.lifecycle.attempt_ended(attempt, ended)
 
-    def blocked(self, handle: int) -> None:
-        """A sync attempt waits for a child."""
+    def blocked(self, handle: int, awaits: bytes = b"", seen: int | None = None) -> None:
+        """A sync attempt waits for a child, or for any; it has seen so many outcomes so far."""
         attempt = self.scheduler.attempts.get(handle)
-        if attempt is not None:
+        if attempt is None:
+            return
+        if attempt.held or attempt.must_wait(awaits, seen):
+            attempt.awaits = awaits
             self.scheduler.block(attempt)
+        else:
+            self.scheduler.unblock(attempt)  # what ends the wait is on its way
 
     def unblocked(self, handle: int) -> None:
-        """A sync attempt goes on."""
+        """A sync attempt goes on although what it waited for has no outcome."""
         attempt = self.scheduler.attempts.get(handle)
         if attempt is not None:
             self.scheduler.unblock(attempt)
@@ -478,17 +480,4 @@ class Machine:
     def flush(self) -> None:
         """Write unfinished actions that are old enough to be looked at."""
         for run in self.runs.values():
-            self._flush(run.dirty, FLUSH_AGE)
-            self._flush(run.backlog, FLUSH_QUEUED_AGE)
-
-    def _flush(self, unwritten: dict[bytes, Action], min_age: float) -> None:
-        """Write the oldest of these actions that have reached the age."""
-        written: list[Action] = []
-        for action in unwritten.values():
-            age = self.now - (action.started or action.created)
-            if age < min_age or len(written) >= FLUSH_LIMIT:
-                break
-            written.append(action)
-        for action in written:
-            del unwritten[action.id]
-            self.effects.rows.append(row_of(action, self.effects.rows))
+            show_unfinished(run, self.now, self.effects.rows)

@@ -53,18 +53,47 @@ class Loader(msgspec.Struct, frozen=True, array_like=True):
     python: str = ""
 
 
-class Demand(msgspec.Struct, frozen=True, array_like=True):
+class Demand(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     """What one attempt needs from a node while it runs.
 
     Attributes:
         cpu: Cores; fractions are fine.
-        memory: Bytes.
-        gpu: Whole devices.
+        memory: Bytes; ``disk`` and ``shm`` likewise.
+        gpu: Devices: a whole number, or a share of one.
+        custom: Sorted ``(name, amount)`` pairs of what the node was declared to have.
+        device: Kind of device, e.g. ``T4``; "": any.
     """
 
     cpu: float = 1.0
     memory: int = 0
-    gpu: int = 0
+    gpu: float = 0.0
+    disk: int = 0
+    shm: int = 0
+    custom: tuple[tuple[str, float], ...] = ()
+    device: str = ""
+
+
+class Device(msgspec.Struct, frozen=True, array_like=True):
+    """A GPU of a node.
+
+    Attributes:
+        name: What makes it visible to a process: an index or a UUID.
+        kind: What it is, e.g. ``NVIDIA H100 80GB HBM3``; "" if that is not known.
+    """
+
+    name: str
+    kind: str = ""
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """What a node has for attempts, in the terms of :class:`Demand`."""
+
+    cpu: float = 1.0
+    memory: int = 0
+    disk: int = 0
+    shm: int = 0
+    custom: tuple[tuple[str, float], ...] = ()
+    devices: tuple[Device, ...] = ()
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, array_like=True):

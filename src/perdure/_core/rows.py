@@ -3,8 +3,15 @@
 from perdure._core.keys import note_of
 from perdure._core.model import Failure, Outcome, phase_of
 from perdure._core.records import ActionRow, AttemptRow, Row
-from perdure._core.state import Action
+from perdure._core.state import Action, Run
 from perdure._core.transitions import PHASES, Stage
+
+SHOWN_AGE = 0.2
+"""Seconds an action runs before people can see it running."""
+
+SHOWN_QUEUED_AGE = 1.0
+SHOWN_LIMIT = 500
+"""Rows at a time: showing a backlog must not cost what running it costs."""
 
 
 def place_of(action: Action, out: list[Row]) -> int:
@@ -79,3 +86,22 @@ def is_unfinished(action: Action) -> bool:
 
 NOTHING = Outcome(value=b"\x00\xc0")
 """Outcome of a durable sleep: None, encoded as :mod:`perdure._serde` does."""
+
+
+def show_unfinished(run: Run, now: float, out: list[Row]) -> None:
+    """Write unfinished actions that are old enough to be looked at."""
+    _show(run.dirty, SHOWN_AGE, now, out)
+    _show(run.backlog, SHOWN_QUEUED_AGE, now, out)
+
+
+def _show(unwritten: dict[bytes, Action], min_age: float, now: float, out: list[Row]) -> None:
+    """Write the oldest of these actions that have reached the age."""
+    written: list[Action] = []
+    for action in unwritten.values():
+        age = now - (action.started or action.created)
+        if age < min_age or len(written) >= SHOWN_LIMIT:
+            break
+        written.append(action)
+    for action in written:
+        del unwritten[action.id]
+        out.append(row_of(action, out))

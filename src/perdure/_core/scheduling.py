@@ -1,13 +1,14 @@
 """Placement: which ready action goes to which worker, and how many workers there should be.
 
-* Ready actions wait in *lanes* (same pool of workers, same demand). Within a run they are taken in
-  the order in which sequential code would do the work (depth first by call position): parents that
-  started finish before new ones start, so few parents are ever half done. Between runs, the one
-  with the fewest attempts running goes first.
+* Ready actions wait in *lanes* (``lanes.py``), the oldest comes first. What it lacks is set aside
+  for it (``reserve.py``).
 * A worker whose load is above zero holds its lane's demand in the ledger. Micro-tasks are assigned
   ahead of time (*prefetch*): as many as fill ``PREFETCH_SECONDS`` by the observed duration, behind
   a running attempt of the same lane. A worker that turns idle while others hold a backlog that
   does not move gets part of it (*take back*).
+* A parent whose wait has ended gets its share before anything is placed (``resuming.py``).
+* Workers of tasks that ask for GPUs have them from start to end (``devices.py``). Idle ones are let
+  go when somebody else needs what they have.
 * In a pool with ``concurrency`` above one, so many attempts run together in each worker, for one
   share of the ledger (``shares.py``); only what is beyond them is a backlog.
 * An async worker hosts blocked attempts besides the running one. Tasks that are known to make no
@@ -15,20 +16,22 @@
   not drag its own parent down; orchestrators share workers.
 """
 
-import heapq
 import math
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
 from perdure._core import shares, staffing
-from perdure._core.allowances import allowance, is_quick
+from perdure._core.allowances import allow, is_quick
+from perdure._core.devices import Devices
 from perdure._core.effects import Effects
+from perdure._core.lanes import Lanes
 from perdure._core.ledger import Ledger
-from perdure._core.model import MANY, Demand, TaskSpec
+from perdure._core.model import MANY, Capacity, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
 from perdure._core.recollection import Recollection
+from perdure._core.reserve import Reserve
+from perdure._core.resuming import Resumption
 from perdure._core.state import (
     Action,
     Attempt,
@@ -36,7 +39,6 @@ from perdure._core.state import (
     Pool,
     PoolKey,
     Run,
-    RunQueue,
     Task,
     Worker,
 )
@@ -51,29 +53,34 @@ PREFETCH_LIMIT = 512
 STUCK_SECONDS = 0.002
 """A backlog behind an attempt that takes longer than this is given to idle workers."""
 
-AFTER_ALL = 1 << 62
-"""Greater than the position of any call."""
-
 
 class Scheduler:
-    """Lanes, pools and the ledger of one node."""
+    """Lanes, pools and the ledger of one node.
+
+    Attributes:
+        starved: The oldest lane that waits for space or devices, as of the last placement.
+        wanted: Names of what was left alone then, because older work waits for it.
+    """
 
     def __init__(
-        self, capacity: Demand, first_worker: int, timers: Timers, effects: Effects
+        self, capacity: Capacity, first_worker: int, timers: Timers, effects: Effects
     ) -> None:
         self.ledger = Ledger(capacity)
+        self.devices = Devices(capacity.devices)
+        self.resuming = Resumption(self.ledger, effects)
+        self.starved: Lane | None = None
+        self.wanted: set[str] = set()
         self.cores = max(1, int(capacity.cpu))
         self.timers = timers
         self.effects = effects
         self.pools: dict[PoolKey, Pool] = {}
-        self.lanes: dict[tuple[PoolKey, Demand], Lane] = {}
+        self.lanes = Lanes()
         self.workers: dict[int, Worker] = {}
         self.attempts: dict[int, Attempt] = {}
         self.strain = Strain(self.workers, timers, effects)
         self.overrun: Callable[[Attempt], None] = lambda attempt: None
         self._next_worker = first_worker
         self._next_handle = 1
-        self._pushes = 0
         self._relief_due = False
 
     # --- tasks and queues -------------------------------------------------------------------------
@@ -83,94 +90,63 @@ class Scheduler:
         task = run.tasks.get(spec)
         if task is None:
             env_vars = tuple(sorted({**run.env_vars, **dict(spec.env_vars)}.items()))
-            reuse = spec.reuse
+            reuse, demand = spec.reuse, spec.demand
             if reuse.per_run:
                 reuse = msgspec.structs.replace(reuse, run=run.key)
-            threads = max(1, math.ceil(spec.demand.cpu))
-            key = PoolKey(run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe, threads)
+            threads = max(1, math.ceil(demand.cpu))
+            key = PoolKey(
+                run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe, threads,
+                demand.gpu, demand.device,
+            )  # fmt: skip
             pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
             pool.run = run if reuse.per_run else None
-            lane = self.lanes.setdefault((key, spec.demand), Lane(pool, spec.demand))
-            shortage = self.ledger.shortage(spec.demand)
+            lane = self.lanes.of(pool, demand)
+            shortage = self.ledger.shortage(demand) or self.devices.shortage(demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
         return task
-
-    def enqueue(self, action: Action, *, front: bool = False) -> None:
-        """Add a ready action; ``front`` when it has been out before."""
-        assert action.task is not None
-        lane = action.task.lane
-        queue = lane.queues.get(action.run)
-        if queue is None:
-            queue = lane.queues[action.run] = RunQueue()
-        siblings = queue.by_parent.get(action.parent)
-        if siblings is None:
-            siblings = queue.by_parent[action.parent] = deque()
-            # What is below a started parent comes before what comes after it.
-            order = (*action.parent.order, AFTER_ALL) if action.parent else ()
-            self._pushes += 1
-            heapq.heappush(queue.heap, (order, self._pushes, action.parent))
-        (siblings.appendleft if front else siblings.append)(action)
-        lane.count += 1
-
-    def left_queue(self, action: Action) -> None:
-        """An action stopped being ready; an entry that placement has not taken out is skipped."""
-        assert action.task is not None
-        lane = action.task.lane
-        lane.count -= 1
-        if not lane.count:
-            lane.queues.clear()  # nobody will come by to skip the entries that are left
-
-    def _next_ready(self, lane: Lane) -> Action | None:
-        """Remove and return the action of the lane that is first in order."""
-        while lane.queues:
-            run = next(iter(lane.queues))
-            if len(lane.queues) > 1:
-                run = min(lane.queues, key=lambda run: run.running)
-            queue = lane.queues[run]
-            while queue.heap:
-                parent = queue.heap[0][2]
-                siblings = queue.by_parent[parent]
-                while siblings:
-                    action = siblings.popleft()
-                    if action.stage is Stage.QUEUED and action.attempt is None:
-                        self.left_queue(action)
-                        return action
-                heapq.heappop(queue.heap)
-                del queue.by_parent[parent]
-            del lane.queues[run]
-        return None
-
-    def waiting_for(self, pool: Pool) -> list[Run]:
-        """Return the runs that have ready actions for the pool."""
-        lanes = [lane for lane in self.lanes.values() if lane.pool is pool]
-        return list(dict.fromkeys(run for lane in lanes for run in lane.queues))
 
     # --- placement --------------------------------------------------------------------------------
 
     def place(self, now: float) -> None:
         """Give ready actions to workers as far as resources go; ask for workers where they lack."""
-        lanes = [lane for lane in self.lanes.values() if lane.count]
-        if len(lanes) > 1:
-            lanes.sort(key=_head)
-        full: list[Pool] = []
-        for lane in lanes:
+        self.starved = None
+        self.resuming.retry()
+        reserve, full = Reserve(self.ledger), list[Pool]()
+        if self.resuming:
+            reserve.wanted.add("cpu")
+        for lane in self.lanes.in_order():
             if lane.pool in full:
                 continue
-            self._place_lane(lane, now)
-            if lane.count and not self.ledger.fits(lane.demand):
-                # Younger work must not live off the resources that the oldest waits for,
-                return
-            if lane.count and lane.pool.full:
-                full.append(lane.pool)  # nor keep workers busy that it waits for.
+            if reserve.leaves(lane):
+                self._place_lane(lane, now)
+                if lane.count:
+                    self._let_wait(lane, reserve, full)
+            elif not reserve.is_kept:
+                reserve.keep(lane, set())
+        reserve.give_back()
+        self.wanted = reserve.wanted
+
+    def _let_wait(self, lane: Lane, reserve: Reserve, full: list[Pool]) -> None:
+        """Keep younger work from living off the resources that the lane waits for."""
+        lacking = self.ledger.lacking(lane.share)
+        if self._lacks_devices(lane.pool):
+            lacking.add("gpu")
+        if lacking:
+            self.starved = self.starved or lane
+            reserve.keep(lane, lacking)
+        elif lane.share.cpu > self.ledger.cpu:
+            reserve.keep(lane, {"cpu"})
+        elif lane.pool.full:
+            full.append(lane.pool)  # nor may it keep workers busy that the lane waits for
 
     def _place_lane(self, lane: Lane, now: float) -> None:
         while lane.count and not self.strain.forbids:
-            action = self._next_ready(lane)
+            action = self.lanes.take(lane)
             if action is None:
                 return
             worker = self._pick(lane, action, now)
             if worker is None:
-                self.enqueue(action, front=True)
+                self.lanes.add(action, front=True)
                 self._ask_for_workers(lane, action, now)
                 return
             self._assign(worker, action, now)
@@ -186,11 +162,11 @@ class Scheduler:
         company = like.company
         room = min(capacity(like) - worker.load, worker.company - worker.load, worker.left, share)
         while room > 0:
-            action = self._next_ready(lane)
+            action = self.lanes.take(lane)
             if action is None:
                 return
             if action.task is not task or action.company != company:
-                self.enqueue(action, front=True)
+                self.lanes.add(action, front=True)
                 return
             self._assign(worker, action, now)
             room -= 1
@@ -200,13 +176,13 @@ class Scheduler:
         assert task is not None
         best: Worker | None = None
         best_cost = (1 << 30, 0)
-        pool, demand = lane.pool, lane.demand
-        fits = self.ledger.fits(demand)
+        pool = lane.pool
+        fits = self.ledger.fits(lane.share)
         full = pool.full
         if full and pool.crowded:
             return None
         most, concurrency = capacity(action), pool.concurrency
-        hosts = pool.is_async and (task.makes_calls or full)
+        hosts = pool.is_async and (task.makes_calls or full or self._must_join(lane))
         for worker in pool.workers.values():
             if not worker.ready or worker.stopping or (worker.blocked and not hosts):
                 continue
@@ -214,12 +190,13 @@ class Scheduler:
                 continue
             load = worker.load
             if load == 0:
-                if not fits and not shares.fits(self.ledger, worker, demand):
+                if not fits and not shares.fits(self.ledger, worker, lane):
                     continue
             elif (
                 worker.lane is not lane
                 or load >= most
                 or load >= worker.company
+                or (pool.together and not shares.has_space(self.ledger, worker, lane))
                 or (load >= concurrency and _is_stuck(worker, now))
             ):
                 continue
@@ -227,6 +204,13 @@ class Scheduler:
             if cost < best_cost:
                 best, best_cost = worker, cost
         return best
+
+    def _must_join(self, lane: Lane) -> bool:
+        """Whether only workers that host parents have the space or the devices."""
+        pool = lane.pool
+        if pool.together and not self.ledger.fits_space(lane.share.space):
+            return True
+        return not self._has_devices(pool) and all(w.blocked for w in pool.workers.values())
 
     def _assign(self, worker: Worker, action: Action, now: float) -> None:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
@@ -240,18 +224,19 @@ class Scheduler:
             shares.hold(self.ledger, worker, lane)
             worker.last_done = now
         if pool.together:
-            shares.join(self.ledger, worker, lane.demand)
+            shares.join(self.ledger, worker, lane)
             worker.company = min(worker.company, action.company)
         worker.attempts[attempt.handle] = attempt
         worker.left -= 1
         self.attempts[attempt.handle] = attempt
         if lane.demand.memory or worker.allowance:
-            self._allow(worker, anew=was_idle and not is_quick(action))
+            allow(worker, self.effects, anew=was_idle and not is_quick(action))
         action.attempt = attempt
         action.move(Stage.RUNNING)
         action.charged += 1
         action.started = now
         action.worker = worker.number
+        action.behind = ()
         run = action.run
         run.running += 1
         run.backlog.pop(action.id, None)
@@ -263,13 +248,6 @@ class Scheduler:
         self.effects.told[worker.number] = worker
         if worker.load > pool.concurrency:
             self._watch_backlogs(now)
-
-    def _allow(self, worker: Worker, *, anew: bool) -> None:
-        """Let the worker use what it holds; ``anew``: see what is there already, in any case."""
-        before, worker.allowance = worker.allowance, allowance(worker)
-        if anew or worker.allowance != before:
-            worker.relayed = False
-            self.effects.limits[worker.number] = worker
 
     def _prepare_replay(self, attempt: Attempt) -> None:
         """Have its calls remembered, and its worker told what is recorded of them."""
@@ -289,27 +267,19 @@ class Scheduler:
         """The attempt waits for children: its cpu share is free, its memory is not."""
         worker = attempt.worker
         if attempt.blocked:
+            if attempt.resuming:
+                self.resuming.wait_on(attempt)
             return
         attempt.blocked = True
         worker.blocked += 1
-        lane = attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
-        shares.keep(self.ledger, attempt, lane.demand)
+        shares.keep(attempt)
         if worker.load == 0:
             shares.release(self.ledger, worker)
 
     def unblock(self, attempt: Attempt) -> None:
-        """The attempt goes on: it takes its share back, even if the ledger is overdrawn by it."""
-        if not attempt.blocked:
-            return
-        worker = attempt.worker
-        shares.forget(self.ledger, attempt)
-        if worker.load == 0:
-            shares.hold(self.ledger, worker, attempt.action.task.lane)  # type: ignore[union-attr]
-        worker.company = min(worker.company, attempt.action.company)
-        attempt.blocked = False
-        worker.blocked -= 1
-        if worker.allowance or attempt.action.task.lane.demand.memory:  # type: ignore[union-attr]
-            self._allow(worker, anew=False)
+        """The attempt goes on by itself, whatever it was waiting for."""
+        if attempt.blocked:
+            self.resuming.go_on_alone(attempt)
 
     def detach(self, attempt: Attempt, now: float, *, unstarted: bool = False) -> None:
         """The attempt has left its worker: it ended, was given back, or died with it."""
@@ -322,12 +292,14 @@ class Scheduler:
         if attempt.limit is not None:
             self.timers.cancel([attempt.limit])
         if attempt.blocked:
-            shares.forget(self.ledger, attempt)
+            self.resuming.forget(attempt)
             worker.blocked -= 1
-        elif worker.load == 0:
+        if attempt.kept_space:
+            shares.forget(self.ledger, attempt)
+        if worker.load == 0 and worker.lane is not None:
             shares.release(self.ledger, worker)
         if pool.together:
-            shares.leave(self.ledger, worker, action.task.lane.demand)  # type: ignore[union-attr]
+            shares.leave(self.ledger, worker, action.task.lane)  # type: ignore[union-attr]
         if unstarted:
             worker.left += 1
         else:
@@ -352,20 +324,54 @@ class Scheduler:
             if hosts >= self.cores:
                 return
         together = min(pool.concurrency, action.company)
-        wanted = min(-(-lane.count // together), self.ledger.room_for(lane.demand), 2 * self.cores)
+        wanted = min(-(-lane.count // together), self.ledger.room_for(lane.share), 2 * self.cores)
         for _ in range(staffing.missing(pool, wanted - len(free))):
+            if not self._has_devices(pool):
+                self._free_devices(pool)
+                return
             self.spawn(pool, now)
 
+    def _has_devices(self, pool: Pool) -> bool:
+        """Whether there are devices for one more worker of the pool."""
+        return not pool.gpu or self.devices.find(pool.gpu, pool.device) is not None
+
+    def _lacks_devices(self, pool: Pool) -> bool:
+        """Whether neither a free worker has devices for the pool, nor could another one."""
+        free = (not w.load and not w.stopping for w in pool.workers.values())
+        return not self._has_devices(pool) and not any(free)
+
+    def _free_devices(self, pool: Pool) -> None:
+        """Let go of idle workers that have the devices the pool needs, those idle for long first.
+
+        Nobody has to go in vain.
+        """
+        bound = [w for w in self.workers.values() if w.devices and not w.attempts]
+        freed = [(w.devices, w.pool.gpu) for w in bound if w.stopping]
+        idle = [w for w in bound if w.ready and not w.stopping and w.pool is not pool]
+        idle.sort(key=lambda worker: worker.idle_since)
+        leaving: list[Worker] = []
+        while self.devices.find(pool.gpu, pool.device, freed) is None:
+            if not idle:
+                return
+            leaving.append(idle.pop(0))
+            freed.append((leaving[-1].devices, leaving[-1].pool.gpu))
+        for worker in leaving:
+            self._retire(worker)
+
     def spawn(self, pool: Pool, now: float) -> Worker:
-        """Ask for one more worker of the pool."""
+        """Ask for one more worker of the pool; there are devices for it."""
         worker = Worker(self._next_worker, pool, idle_since=now)
         self._next_worker += 1
+        if pool.gpu:
+            worker.devices = self.devices.find(pool.gpu, pool.device) or ()
+            self.devices.take(worker.devices, pool.gpu)
         pool.workers[worker.number] = self.workers[worker.number] = worker
         self.effects.spawns.append(worker)
         return worker
 
     def remove(self, worker: Worker) -> None:
         """Forget a worker that is gone; its attempts have been detached."""
+        self.devices.give(worker.devices, worker.pool.gpu)
         del self.workers[worker.number]
         del worker.pool.workers[worker.number]
         self.effects.told.pop(worker.number, None)
@@ -377,8 +383,7 @@ class Scheduler:
                 self._retire(worker)
             if pool.over and not pool.workers:
                 del self.pools[pool.key]
-                for place in [place for place in self.lanes if place[0] == pool.key]:
-                    del self.lanes[place]
+                self.lanes.drop(pool)
 
     def wear_out(self, worker: Worker) -> None:
         """The worker is to be given nothing more, and to go when it has nothing to do."""
@@ -411,7 +416,7 @@ class Scheduler:
             if worker.load > worker.pool.concurrency
             and worker.lane
             and not worker.revoking
-            and self.ledger.fits(worker.lane.demand)
+            and self.ledger.fits(worker.lane.share)
         ]
         for worker in backlogs:
             if _is_stuck(worker, now):
@@ -430,17 +435,6 @@ def _is_stuck(worker: Worker, now: float) -> bool:
     return now - worker.last_done >= STUCK_SECONDS
 
 
-def _head(lane: Lane) -> tuple[tuple[int, ...], int]:
-    """Return the place of the lane's first action: by its parent, then among its siblings."""
-    return min((_first(queue) for queue in lane.queues.values() if queue.heap), default=((), 0))
-
-
-def _first(queue: RunQueue) -> tuple[tuple[int, ...], int]:
-    order, _, parent = queue.heap[0]
-    siblings = queue.by_parent[parent]
-    return order, siblings[0].index if siblings else 0
-
-
 def capacity(action: Action) -> int:
     """Return how many attempts a worker may have if the action's is one of them."""
     task = action.task
@@ -452,4 +446,6 @@ def prefetch_depth(task: Task) -> int:
     """Return how many attempts of the task a worker may have at once, the running one included."""
     if task.seconds is None or task.timed or task.makes_calls:
         return 1
+    if task.lane.share.space and task.spec.is_async:
+        return 1  # the next one would begin, with no space of its own, when this one calls a child
     return max(1, min(PREFETCH_LIMIT, int(PREFETCH_SECONDS / max(task.seconds, 1e-6))))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from perdure._core.ledger import Share, Space
 from perdure._core.model import (
     MANY,
     Demand,
@@ -24,7 +25,7 @@ from perdure._core.model import (
     Reuse,
     TaskSpec,
 )
-from perdure._core.orders import Order
+from perdure._core.orders import Deliver, Order
 from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
@@ -40,6 +41,8 @@ class PoolKey(NamedTuple):
         reuse: With whom workers are shared, and how.
         recipe: Blob that says what is installed; b"": what is here.
         threads: How many threads libraries start in it: that is settled when they are loaded.
+        gpu: Devices each worker has.
+        device: Of which kind; "": of any.
     """
 
     bundle: int
@@ -48,6 +51,8 @@ class PoolKey(NamedTuple):
     reuse: Reuse
     recipe: bytes = b""
     threads: int = 1
+    gpu: float = 0.0
+    device: str = ""
 
 
 CALLED_LIMIT = 100_000
@@ -123,6 +128,8 @@ class Action(msgspec.Struct, eq=False, gc=False):
         ending: Why it is being stopped: a time limit's name or a message, once it is.
         timers: What is to happen to it at certain times, unless it has ended.
         again: An earlier attempt of it, under this controller, has made calls.
+        behind: Where it queues after it was stopped because others needed what it kept; (): at
+            its own place.
         called_again: A later attempt of the parent has called it while it was being stopped.
         cache: What is known of its key, if its value is kept for all runs.
     """
@@ -165,6 +172,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
     log: tuple[LogSpan, ...] = ()
     ending: str = ""
     again: bool = False
+    behind: tuple[int, ...] = ()
     called_again: bool = False
     timers: list[Timer] | None = None
     cache: Keyed | None = None
@@ -217,11 +225,15 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         handle: Its name on the wire, unique for the life of the controller.
         outstanding: Calls it has made that are not resolved yet.
         blocked: It waits for children and has given its cpu share back.
+        awaits: Child that ends the wait of a sync attempt; b"": any.
+        delivered: Outcomes it has been told.
+        resuming: It could go on, once its cpu share is free.
+        held: What it is told then.
         calls: Calls it has made.
         replays: Its calls are recalled from the journal first.
         called: Ids of its calls, if it replays, up to ``CALLED_LIMIT`` of them.
         recollection: What its worker is told ahead of its calls, if anything is.
-        kept_space: What it keeps of its node while it is blocked.
+        kept_space: What it keeps of its node while it is blocked, and afterwards.
         limit: Its ``max_runtime``.
     """
 
@@ -231,14 +243,31 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     replays: bool = False
     outstanding: int = 0
     blocked: bool = False
+    awaits: bytes = b""
+    delivered: int = 0
+    resuming: bool = False
+    held: list[Deliver] | None = None
     calls: int = 0
     called: set[bytes] | None = None
     recollection: Recollection | None = None
-    kept_space: Demand | None = None
+    kept_space: Space = ()
     limit: Timer | None = None
 
     def __repr__(self) -> str:
         return f"<Attempt {self.handle} of {self.action.name} {self.action.id.hex()[:12]}>"
+
+    def must_wait(self, awaits: bytes, seen: int | None) -> bool:
+        """Whether nothing is on its way that ends the wait, of which it has seen so much."""
+        if not awaits:
+            return seen is None or seen == self.delivered
+        child = self.action.run.actions.get(awaits)
+        return child is not None and child.waiter is self
+
+    def wakes(self, child: bytes) -> bool:
+        """Whether the outcome of this child lets it go on."""
+        if self.worker.pool.is_async:
+            return not self.outstanding
+        return not self.awaits or self.awaits == child
 
     def has_called(self, child: bytes, seq: int) -> bool:
         """Whether it has called the child that is recorded at ``seq``."""
@@ -273,7 +302,10 @@ class Worker:
         ready: It has said Hello.
         attempts: Assigned to it, by handle, in order.
         blocked: How many of them are blocked.
-        lane: Whose demand it holds while ``load`` > 0.
+        lane: With whose attempts ``load`` has risen from zero.
+        cpu: What it holds of the node's cpu.
+        space: What else it holds, beside what blocked attempts keep.
+        devices: Places of its GPUs among the node's.
         last_done: When it last ended an attempt or was given one while idle.
         killed: We have ended it on purpose.
         revoking: It was asked to give attempts back and has not answered.
@@ -294,6 +326,9 @@ class Worker:
     attempts: "dict[int, Attempt]" = field(default_factory=dict)
     blocked: int = 0
     lane: "Lane | None" = None
+    cpu: int = 0
+    space: Space = ()
+    devices: tuple[int, ...] = ()
     idle_since: float = 0.0
     last_done: float = 0.0
     killed: bool = False
@@ -328,6 +363,7 @@ class Pool:
     """Workers that are interchangeable: same code, executor kind, variables and packages.
 
     Attributes:
+        gpu: Devices each worker has, of the kind ``device``.
         concurrency: Attempts that run at once in one worker; quick ones may wait behind them.
         together: It is more than one.
         run: The only run that uses them, if there is but one.
@@ -336,6 +372,8 @@ class Pool:
     key: PoolKey
     is_async: bool
     reuse: Reuse
+    gpu: float = field(init=False)
+    device: str = field(init=False)
     concurrency: int = field(init=False)
     together: bool = field(init=False)
     workers: dict[int, Worker] = field(default_factory=dict)
@@ -346,6 +384,7 @@ class Pool:
     def __post_init__(self) -> None:
         self.concurrency = self.reuse.concurrency
         self.together = self.concurrency > 1
+        self.gpu, self.device = self.key.gpu, self.key.device
 
     @property
     def full(self) -> bool:
@@ -372,16 +411,23 @@ class Lane:
 
     pool: Pool
     demand: Demand
+    share: Share = field(init=False)
     queues: "dict[Run, RunQueue]" = field(default_factory=dict)
     count: int = 0
+
+    def __post_init__(self) -> None:
+        self.share = Share(self.demand)
 
 
 @dataclass(slots=True, eq=False)
 class RunQueue:
-    """The ready actions of one run in one lane, grouped by parent, in sequential order."""
+    """The ready actions of one run in one lane, grouped by parent, in sequential order.
+
+    One that has to queue behind others is a group of its own.
+    """
 
     heap: list[tuple[tuple[int, ...], int, Action | None]] = field(default_factory=list)
-    by_parent: "dict[Action | None, deque[Action]]" = field(default_factory=dict)
+    groups: "dict[Action | None, deque[Action]]" = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)

@@ -191,17 +191,25 @@ class Done(Message, tag=15):
 
 
 class Blocked(Message, tag=16):
-    """The sync attempt's main thread waits for a child: its cpu share is free meanwhile.
+    """The sync attempt waits for a child: its cpu share is free meanwhile.
 
-    The worker has already returned its unstarted attempts (:class:`Returned`, earlier or in the
-    same frame), and returns every further one it is assigned until :class:`Unblocked`.
+    The outcome that ends the wait comes when the share is free again; with it, and without a word,
+    the attempt goes on. The worker has already returned its unstarted attempts (:class:`Returned`,
+    earlier or in the same frame), and returns every further one it is assigned while it waits.
+
+    Attributes:
+        attempt: Its handle.
+        awaits: The child that it waits for; b"": any of them ends the wait.
+        seen: How many outcomes it has been told so far: one that is on its way may end the wait.
     """
 
     attempt: int
+    awaits: bytes = b""
+    seen: int = 0
 
 
 class Unblocked(Message, tag=17):
-    """The sync attempt goes on."""
+    """The sync attempt goes on, although no outcome has ended its wait."""
 
     attempt: int
 
@@ -307,6 +315,7 @@ class Welcome(Message, tag=30):
         max_memory: Bytes beyond which it says :class:`Worn`; 0: never.
         secrets: To be found in environment variables, and nowhere else.
         startup_limit: Seconds that ``startup`` may take; 0: as long as it takes.
+        devices: GPUs that belong to the worker, by name.
     """
 
     bundle: Bundle
@@ -320,6 +329,7 @@ class Welcome(Message, tag=30):
     max_memory: int = 0
     secrets: tuple[SecretValue, ...] = ()
     startup_limit: float = 0.0
+    devices: tuple[str, ...] = ()
 
 
 class Assign(Message, tag=31):

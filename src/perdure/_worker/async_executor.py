@@ -299,7 +299,7 @@ class AsyncExecutor(Session):
         if not attempt.calls:
             self._active += 1
 
-    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
+    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
         """Nothing to do: outstanding calls say it all."""
         return _NOTHING
 

@@ -56,14 +56,15 @@ class Attempt:
         calls: Futures of children, sleeps and conditions without an outcome, by action id.
         cancelled_for: ``cancelled`` or ``timeout`` once it has been told to stop, else "".
         report: What it has reported so far, if anything.
+        seen: How many outcomes of children and steps it has been told.
         runner: What executes it in an async worker.
     """
 
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
         "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
-        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run", "runner",
-        "steps", "sync", "task",
+        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run",
+        "runner", "seen", "steps", "sync", "task",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -86,11 +87,17 @@ class Attempt:
         self.handle = assign.attempt
         self.blobs = session.blobs
         self.home, self.sync = session.home, session.sync
+        self.seen = 0
         self.calls: dict[bytes, Future[Any]] = {}
         self.steps: dict[bytes, Future[Any]] = {}
         self.cancelled_for = ""
         self.report: Report | None = None
         self.runner: Any = None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names of the GPUs that belong to this process."""
+        return self._session.devices
 
     @property
     def task_number(self) -> int:
@@ -476,9 +483,11 @@ class Attempt:
         """The failure of this child has been seen by user code."""
         self._failed.pop(action, None)
 
-    def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
-        """A thread waits inside this block, until children have made it ``done``."""
-        return self._session.waiting(self, done)
+    def waiting(
+        self, done: Callable[[], bool], action: bytes = b""
+    ) -> AbstractContextManager[None]:
+        """A thread waits inside this block, until a child, or any, has made it ``done``."""
+        return self._session.waiting(done, action)
 
     def draw(self) -> int:
         """Return how many derived values this attempt has taken so far, and count one more."""

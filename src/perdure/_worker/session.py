@@ -66,6 +66,7 @@ class Session(ABC):
         blobs: Where large values live.
         home: Folder of checkpoints and reports.
         sync: Whether what is stored must survive power loss.
+        devices: GPUs that belong to this process.
     """
 
     def __init__(self, link: "Link") -> None:
@@ -77,6 +78,7 @@ class Session(ABC):
         self.blobs = open_blobs(Path(welcome.blobs), welcome.storage, sync=welcome.sync)
         self.home = Path(welcome.home)
         self.sync = welcome.sync
+        self.devices = welcome.devices
         self.logs = link.logs
         self.mask = masking.installed()
         self._started_state: Any = None
@@ -260,8 +262,8 @@ class Session(ABC):
         """Messages have been added that must not wait for the end of a turn."""
 
     @abstractmethod
-    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
-        """A thread of the attempt waits inside this block, until children have made it ``done``."""
+    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
+        """A thread waits inside this block, until a child (b"": any) has made it ``done``."""
 
 
 class Pace:

@@ -14,10 +14,11 @@ Three threads share the books of :class:`Session`:
 **Waiting.** When a thread of the attempt waits for a child, nothing may be stuck behind it in the
 queue, least of all that child: the queue is handed back, and ``Blocked`` is said, in the frame that
 carries the call. What is assigned before the controller has learned that is handed back, too. The
-going on is not worth a frame of its own: ``Unblocked`` is put in front of the next one (the
-flusher sees to it that there is one soon), and a parent that calls one child after the other says
-neither in between. Futures of an event loop that user code runs inside a task have no blocking
-call to observe; they count as waited for from the call to the outcome.
+controller gives the attempt its cpu share back before it tells the outcome that ends the wait, so
+nothing is said then. Only if a thread goes on without that, ``Unblocked`` is put in front of the
+next frame (the flusher sees to it that there is one soon). Futures of an event loop that user code
+runs inside a task have no blocking call to observe; they count as waited for from the call to the
+outcome.
 
 **Results.** Those of quick attempts are gathered and leave when the queue is empty, after a
 millisecond, or when there are many; never later than before an attempt that may be slow.
@@ -90,8 +91,9 @@ class SyncExecutor(Session):
         self._arrived = threading.Condition(self.lock)
         self._stopped = False
         self._current: Attempt | None = None
-        self._waiters = 0
-        self._told_blocked = False
+        self._waits: list[_Waiting] = []
+        self._loop_futures = 0
+        self._said: bytes | None = None  # what it waits for, as the controller knows
         self._pace = Pace()
         self._gathered_since = 0.0
         self._sending = threading.Lock()
@@ -155,21 +157,45 @@ class SyncExecutor(Session):
             self.flush()
 
     def _tell_state(self) -> None:
-        waits = self._waiters > 0
-        if waits == self._told_blocked or self._current is None:
+        awaits = self._awaits()
+        if awaits == self._said or self._current is None:
             return
-        if waits:
-            self.messages.append(Blocked(self._current.handle))
+        if awaits is not None:
+            self.messages.append(Blocked(self._current.handle, awaits, self._current.seen))
         else:
             self.messages.insert(0, Unblocked(self._current.handle))
-        self._told_blocked = waits
+        self._said = awaits
+
+    def _awaits(self) -> bytes | None:
+        """Return the action that is waited for; b"" if any may end the wait, None if none is."""
+        waits = [wait.action for wait in self._waits if not wait.done()]
+        if not (waits or self._loop_futures):
+            return None
+        return waits[0] if len(waits) == 1 and not self._loop_futures else b""
+
+    def _resolve(
+        self, handle: int, action: bytes, value: bytes | None, failure: Failure | None
+    ) -> None:
+        super()._resolve(handle, action, value, failure)
+        if value is None and failure is None:
+            return  # no outcome: a step is not recorded
+        with self.lock:
+            attempt = self._current
+            if attempt is None or attempt.handle != handle:
+                return
+            attempt.seen += 1
+            if self._said in (b"", action):
+                self._said = None  # the controller, too, takes the wait to be over
+            is_over = self._said is not None or self._awaits() is None
+        if not is_over:
+            self.posted()
 
     # --- the queue --------------------------------------------------------------------------------
 
     def assigned(self, attempt: Attempt) -> None:
         """Queue an attempt, or hand it back if nothing can start here soon."""
         with self.lock:
-            if self._waiters == 0 and not self._told_blocked:
+            if not self._waits and not self._loop_futures and self._said is None:
                 self._queue.append(attempt)
                 self._arrived.notify()
                 return
@@ -270,7 +296,8 @@ class SyncExecutor(Session):
         attempt.publish()
         log = self.logs.end(attempt.handle)
         with self.lock:
-            self._waiters = 0
+            self._waits.clear()
+            self._loop_futures = 0
             self._tell_state()
             self._current = None
             if not self.messages:
@@ -296,54 +323,55 @@ class SyncExecutor(Session):
     def opened(self, attempt: Attempt, future: Future[Any]) -> None:
         """A future of an event loop is waited for from now on."""
         if isinstance(future, LoopFuture):
-            self._wait()
+            self._loop_futures += 1
+            self._clear_queue()
 
     def closed(self, attempt: Attempt, future: Future[Any]) -> None:
         """A future of an event loop is not waited for any more."""
-        if isinstance(future, LoopFuture):
-            self._go_on()
+        if isinstance(future, LoopFuture) and self._loop_futures:
+            self._loop_futures -= 1
 
     def stand_still(self, future: ThreadFuture[Any]) -> None:
         """Wait for a step's future; the reader settles it."""
         self.flush()
         future.wait_here()
 
-    def waiting(self, attempt: Attempt, done: Callable[[], bool]) -> AbstractContextManager[None]:
-        """A thread of the attempt waits for children inside this block."""
-        return _Waiting(self, done)
+    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
+        """A thread waits for children inside this block."""
+        return _Waiting(self, done, action)
 
-    def _wait(self) -> None:
-        self._waiters += 1
+    def _clear_queue(self) -> None:
         if self._queue:
             self.give_back(list(self._queue))
             self._queue.clear()
 
-    def _go_on(self) -> None:
-        if self._waiters:
-            self._waiters -= 1
-
-    def block(self, done: Callable[[], bool]) -> None:
+    def block(self, wait: "_Waiting") -> None:
         """A thread begins to wait: hand back the queue and say so, with its call."""
         with self.lock:
-            self._wait()
+            self._waits.append(wait)
+            self._clear_queue()
         self.flush()
         if threading.get_ident() == self._main:
-            self._intake.linger(done)
+            self._intake.linger(wait.done)
 
-    def unblock(self) -> None:
+    def unblock(self, wait: "_Waiting") -> None:
         """A thread goes on."""
         with self.lock:
-            self._go_on()
-        self.posted()
+            if wait in self._waits:
+                self._waits.remove(wait)
+            known = self._awaits() == self._said
+        if not known:
+            self.posted()
 
 
 class _Waiting(AbstractContextManager[None]):
-    def __init__(self, executor: SyncExecutor, done: Callable[[], bool]) -> None:
+    def __init__(self, executor: SyncExecutor, done: Callable[[], bool], action: bytes) -> None:
         self._executor = executor
-        self._done = done
+        self.done = done
+        self.action = action
 
     def __enter__(self) -> None:
-        self._executor.block(self._done)
+        self._executor.block(self)
 
     def __exit__(
         self,
@@ -351,7 +379,7 @@ class _Waiting(AbstractContextManager[None]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._executor.unblock()
+        self._executor.unblock(self)
 
 
 def _call(task: Task[..., Any], args: list[Any], kwargs: Any) -> Any:

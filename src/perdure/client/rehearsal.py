@@ -58,6 +58,7 @@ class Rehearsal:
     replay = True
     report: "Report | None" = None
     sync = False
+    devices: tuple[str, ...] = ()
 
     def __init__(
         self, row: RunRow, bundle: Bundle, task: Task[..., Any], action: bytes, inputs: bytes,
@@ -281,7 +282,9 @@ class Rehearsal:
     def looked_at(self, action: bytes) -> None:
         """Nobody is told what was left."""
 
-    def waiting(self, done: Callable[[], bool]) -> AbstractContextManager[None]:
+    def waiting(
+        self, done: Callable[[], bool], action: bytes = b""
+    ) -> AbstractContextManager[None]:
         """Nothing is to be given back meanwhile."""
         return nullcontext()
 
