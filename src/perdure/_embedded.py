@@ -17,6 +17,7 @@ from perdure._controller import presence
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure._engines.local import LocalEngine
+from perdure._engines.machine import capacity_of_this_machine
 from perdure._pending import Pending, call
 from perdure._wire.asking import ask
 from perdure._wire.messages import Abort
@@ -106,8 +107,9 @@ class Runtime:
         sync = config.durability == "full"
         self.blobs = open_blobs(config.blobs, config.storage, sync=sync)
         echo = _echo if config.echo else None
+        capacity = capacity_of_this_machine(config.home, config.cpus, config.resources)
         values = StoredValues(self.blobs)
-        controller = Controller(config, self.journal, values, engine, _warn, echo)
+        controller = Controller(config, self.journal, values, engine, capacity, _warn, echo)
         undo.callback(controller.presence.close)
         return controller
 

@@ -282,6 +282,7 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
         worker: Number given by the controller; the process says it in its Hello.
         is_async: Executor kind: event loop or main thread.
         env_vars: Set in the process.
+        devices: GPUs it may see, by name; None: the node has none, or they are not its business.
         bundle: Code it will load; also gives cwd, sys.path, argv.
         recipe: Blob that says what has to be installed where it runs; b"": what is here.
         threads: How many threads libraries may start that compute with as many as there are cores,
@@ -291,6 +292,7 @@ class WorkerRequest(msgspec.Struct, frozen=True, kw_only=True):
     worker: int
     is_async: bool
     env_vars: tuple[tuple[str, str], ...] = ()
+    devices: tuple[str, ...] | None = None
     bundle: Bundle = Bundle()
     recipe: bytes = b""
     threads: int = 1

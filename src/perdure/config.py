@@ -1,11 +1,13 @@
 """Settings of a process that drives runs: from arguments, then environment, then defaults."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
 
+from perdure._quantity import quantity
 from perdure._storage.location import locate
 from perdure.errors import ConfigurationError, StorageError
 
@@ -50,6 +52,43 @@ def _default_openlineage() -> str:
     return os.environ.get("PERDURE_OPENLINEAGE", "")
 
 
+def _default_resources() -> Mapping[str, float | str]:
+    return declared_resources("PERDURE_RESOURCES", os.environ.get("PERDURE_RESOURCES") or "")
+
+
+def declared_resources(
+    setting: str, declared: "str | Mapping[str, float | str]"
+) -> Mapping[str, float | str]:
+    """Return what a node is declared to have: amounts by name.
+
+    ``device`` is the kind of the GPUs, if it was given: ``gpu=T4:2``.
+
+    Args:
+        setting: Where it was declared, for errors.
+        declared: Quantities by name; or a text like ``gpu=2,licence=3,memory=64Gi``.
+
+    Raises:
+        ConfigurationError: It makes no sense.
+    """
+    if isinstance(declared, str):
+        pairs = [part.partition("=") for part in declared.split(",") if part.strip()]
+        declared = {name.strip(): amount.strip() for name, _, amount in pairs}
+    amounts: dict[str, float | str] = {}
+    for name, given in declared.items():
+        if not name or name == "device":
+            raise ConfigurationError(
+                f"{setting}: {name!r} is no name of a resource",
+                hint='write names and amounts: "gpu=2,licence=3,memory=64Gi"',
+            )
+        amount = given
+        if name == "gpu" and isinstance(given, str) and ":" in given:
+            amounts["device"], _, amount = given.rpartition(":")
+        amounts[name] = number = quantity(f"{setting}: {name}", amount)
+        if name == "gpu" and number != int(number):
+            raise ConfigurationError(f"{setting}: gpu={given} is no number of devices")
+    return amounts
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -66,6 +105,9 @@ class Config:
         durability: ``"full"``: an outcome survives power loss before anyone sees it;
             ``"process"``: it survives any process death (``PERDURE_DURABILITY``).
         cpus: Cores that may be used; ``None`` means all this process may run on.
+        resources: What the machine is said to have, where that is not what is found, and custom
+            resources (``PERDURE_RESOURCES``, e.g. ``licence=3,gpu=2``); see
+            :func:`declared_resources`.
         grace: Seconds a cancelled attempt has to end by itself before it is killed.
         storage: URL of where blobs live (``PERDURE_STORAGE``); "", the default, means the folder
             ``blobs`` of the home, which otherwise holds copies of what was stored and read.
@@ -78,6 +120,7 @@ class Config:
     home: Path = field(default_factory=_default_home)
     durability: Durability = field(default_factory=_default_durability)
     cpus: float | None = None
+    resources: Mapping[str, float | str] = field(default_factory=_default_resources)
     grace: float = 0.5
     storage: str = field(default_factory=_default_storage)
     echo: bool = field(default_factory=_default_echo)

@@ -18,13 +18,21 @@ from perdure._wire.messages import Message
 _RECEIVE_BYTES = 1 << 16
 _OUTPUT_BYTES = 4096  # how much of what a process said last is worth telling
 _STOP_SECONDS = 2.0  # by then even a worker with a lot of memory has been torn down
+VISIBLE = b"CUDA_VISIBLE_DEVICES"
 _BOOT = "from perdure._worker.forkserver import main; main({fd}, {parent})"
 
 
 def environ(request: WorkerRequest) -> dict[bytes, bytes]:
-    """Return what a worker finds in its environment; its secrets come when it has said Hello."""
+    """Return what a worker finds in its environment; its secrets come when it has said Hello.
+
+    Whose tasks ask for no GPU sees none, unless they say which.
+    """
     found = without_secrets(request.bundle.secret_variables)
+    if request.devices is not None:
+        found[VISIBLE] = b""
     found.update((os.fsencode(name), os.fsencode(value)) for name, value in request.env_vars)
+    if request.devices:
+        found[VISIBLE] = os.fsencode(",".join(request.devices))
     found.update(thread_variables(request.threads, found.keys()))
     return found
 

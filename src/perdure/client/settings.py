@@ -6,11 +6,12 @@ starts, because it is kept where defaults are read from anyway: in the environme
 
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from perdure.client.twofold import Twofold
-from perdure.config import Config, Durability, storage_url
+from perdure.config import Config, Durability, declared_resources, storage_url
 from perdure.errors import ConfigurationError, NotSupportedError
 
 _REMOTE = "embedded runs need no server: leave it out, or call perdure.init() without arguments"
@@ -63,6 +64,7 @@ def _init(
     home: str | os.PathLike[str] | None = None,
     durability: Durability | None = None,
     storage: str | os.PathLike[str] | None = None,
+    resources: Mapping[str, float | str] | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
     **flyte_options: Any,
@@ -76,6 +78,9 @@ def _init(
         storage: URL of where large values and files live: a folder, or a bucket with a path,
             such as ``s3://bucket/path``, ``gs://...``, ``az://...``; default ``PERDURE_STORAGE`` or
             the folder ``blobs`` of the home. Credentials come from the environment.
+        resources: What this machine is said to have: custom resources (``{"licence": 3}``), and
+            ``cpu``, ``memory``, ``disk``, ``shm``, ``gpu`` if not what is found; default
+            ``PERDURE_RESOURCES``.
         endpoint: Address of a server; not supported yet.
         api_key: Key for a server; not supported yet.
         **flyte_options: What Flyte 2 takes besides. Options of a server are refused; a warning
@@ -99,6 +104,9 @@ def _init(
         changes["PERDURE_DURABILITY"] = durability
     if storage is not None:
         changes["PERDURE_STORAGE"] = _storage(storage)
+    if resources is not None:
+        declared_resources("perdure.init(resources=...)", resources)
+        changes["PERDURE_RESOURCES"] = ",".join(f"{n}={v}" for n, v in resources.items())
     _apply(changes)
 
 
@@ -180,9 +188,10 @@ def _apply(changes: dict[str, str]) -> None:
             raise ConfigurationError(
                 f"perdure.init came too late: runs of this process already live in "
                 f"{running.config.home} with durability {running.config.durability!r} and storage "
-                f"{running.config.storage or running.config.blobs}",
+                f"{running.config.storage or running.config.blobs}, on a machine that is said to "
+                f"have {dict(running.config.resources) or 'what is found'}",
                 hint="call perdure.init(...) before the first run, or set PERDURE_HOME, "
-                "PERDURE_DURABILITY and PERDURE_STORAGE",
+                "PERDURE_DURABILITY, PERDURE_STORAGE and PERDURE_RESOURCES",
             )
     except ConfigurationError:
         for name, value in before.items():
@@ -193,5 +202,5 @@ def _apply(changes: dict[str, str]) -> None:
         raise
 
 
-def _places(config: Config) -> tuple[Path, str, str]:
-    return (config.home, config.durability, config.storage)
+def _places(config: Config) -> tuple[object, ...]:
+    return (config.home, config.durability, config.storage, config.resources)
