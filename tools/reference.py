@@ -28,8 +28,8 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Image Resources Cache ReusePolicy Secret RetryStrategy Backoff Timeout
-        trace group
+        TaskEnvironment Task Image Resources GPU Device Cache ReusePolicy Secret RetryStrategy
+        Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": """

@@ -33,10 +33,12 @@ if TYPE_CHECKING:
     from perdure._api.logger import logger as logger
     from perdure._api.mapping import map as map  # noqa: A004  # perdure.map
     from perdure._api.options import Backoff as Backoff
-    from perdure._api.options import Resources as Resources
     from perdure._api.options import RetryStrategy as RetryStrategy
     from perdure._api.options import ReusePolicy as ReusePolicy
     from perdure._api.options import Timeout as Timeout
+    from perdure._api.resources import GPU as GPU
+    from perdure._api.resources import Device as Device
+    from perdure._api.resources import Resources as Resources
     from perdure._api.secrets import Secret as Secret
     from perdure._api.secrets import SecretRequest as SecretRequest
     from perdure._api.task import Task as Task
@@ -73,8 +75,9 @@ _HOMES = {
     "perdure._api.grouping": ("group",),
     "perdure._api.image": ("Image",),
     "perdure._api.logger": ("logger",),
-    "perdure._api.options": ("Backoff", "Resources", "RetryStrategy", "ReusePolicy", "Timeout"),
+    "perdure._api.options": ("Backoff", "RetryStrategy", "ReusePolicy", "Timeout"),
     "perdure._api.mapping": ("map",),
+    "perdure._api.resources": ("Device", "GPU", "Resources"),
     "perdure._api.secrets": ("Secret", "SecretRequest"),
     "perdure._api.task": ("Task",),
     "perdure._api.trace": ("trace",),

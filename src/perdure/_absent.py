@@ -17,7 +17,7 @@ _HERE = "leave it out: tasks run in this interpreter, with what is installed her
 _BUILD = "environments are made when they are needed, or ahead of that with perdure build FILE"
 _STARTED = "start runs when they are due: python script.py, or perdure run script.py"
 _SERVER = "runs are on this machine: perdure.run(task, ...)"
-_GPU = "give the number of devices: perdure.Resources(gpu=1)"
+_GPU = 'NVIDIA devices only: perdure.Resources(gpu=1), or gpu="A100:1"'
 _STORAGE = 'say where files live with a URL: perdure.init(storage="s3://bucket/path")'
 _OUTSIDE = "call the library from a task"
 
@@ -30,12 +30,10 @@ _NAMES = {
     "CacheRequest": "write str | perdure.Cache",
     "ConditionWebhook": "send a message from the task; perdure signal RUN NAME VALUE answers",
     "Cron": _STARTED,
-    "Device": _GPU,
     "DeviceClass": _GPU,
     "Documentation": "write a docstring",
     "Environment": "use perdure.TaskEnvironment",
     "FixedRate": _STARTED,
-    "GPU": _GPU,
     "HABANA_GAUDI": _GPU,
     "ImageBuild": _BUILD,
     "Link": "print what is worth linking to; the log is kept",

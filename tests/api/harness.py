@@ -41,12 +41,12 @@ class Worker:
         self.specs: dict[int, TaskSpec] = {}
         self.numbers: dict[TaskSpec, int] = {}
         self.assigned: dict[int, Action] = {}
-        self.blocked = False
+        self.blocked, self.awaits = False, b""
         self.log_start = 0
 
     def reuse(self) -> None:
         """Forget the controller that is done with this worker."""
-        self.blocked = False
+        self.blocked, self.awaits = False, b""
         self.log_start = self.log.stat().st_size
 
     def text(self) -> str:
@@ -218,7 +218,7 @@ class Controller:
                 else:
                     self._settle(action.id, message.value, failure)
             case m.Blocked():
-                worker.blocked = True
+                worker.blocked, worker.awaits = True, message.awaits
             case m.Unblocked():
                 worker.blocked = False
             case m.Returned():
@@ -244,6 +244,8 @@ class Controller:
         self.outcomes[key] = value, failure
         if action is not None and action.parent is not None:
             worker, handle = action.parent
+            if worker.awaits in (b"", key):
+                worker.blocked = False
             worker.send(m.Resolved(handle, key, value, failure))
 
     def _cancel(self, key: bytes, reason="cancelled") -> None:

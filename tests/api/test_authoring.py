@@ -129,12 +129,51 @@ def test_quantities():
             perdure.Resources(memory=bad)
 
 
+def test_resources_of_every_kind():
+    demand = perdure.Resources(
+        cpu=None, disk="1Gi", shm="64Mi", gpu=0.25, custom={"licence": "500m", "b": 2, "c": 0}
+    ).demand()
+    assert (demand.cpu, demand.disk, demand.shm, demand.gpu) == (1.0, 1 << 30, 64 << 20, 0.25)
+    assert demand.custom == (("b", 2.0), ("licence", 0.5))
+    assert perdure.Resources(shm="auto").demand().shm == 0
+
+
+@pytest.mark.parametrize(
+    ("gpu", "asked"),
+    [
+        (2, (2.0, "")), ("1", (1.0, "")), ("0.5", (0.5, "")), ("T4", (1.0, "T4")),
+        ("A100_80G:4", (4.0, "A100_80G")), (perdure.GPU("H100", 2), (2.0, "H100")),
+        (perdure.Device(1, "GPU"), (1.0, "")), (None, (0.0, "")),
+    ],
+)  # fmt: skip
+def test_gpus_as_flyte_writes_them(gpu, asked):
+    demand = perdure.Resources(gpu=gpu).demand()
+    assert (demand.gpu, demand.device) == asked
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: perdure.Resources(gpu=1.5),
+        lambda: perdure.Resources(gpu=True),
+        lambda: perdure.Resources(gpu="T4:0"),
+        lambda: perdure.Resources(custom={"memory": 1}),
+        lambda: perdure.Resources(custom=["licence"]),
+        lambda: perdure.Resources(custom={"licence": "many"}),
+    ],
+)
+def test_resources_that_make_no_sense_are_refused(make):
+    with pytest.raises(errors.ConfigurationError):
+        make()
+
+
 @pytest.mark.parametrize(
     "make",
     [
         lambda: perdure.Resources(cpu=(1, 2)),
-        lambda: perdure.Resources(disk="1Gi"),
-        lambda: perdure.Resources(gpu="A100:1"),
+        lambda: perdure.Resources(memory=("1Gi", "2Gi")),
+        lambda: perdure.Resources(gpu="T4 shared:1"),
+        lambda: perdure.GPU("A100", 1, "1g.5gb"),
         lambda: perdure.Secret("key", mount="/etc/flyte/secrets"),
         lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),

@@ -11,7 +11,7 @@ import perdure
 from perdure import errors
 
 REFUSED = [
-    "CachePolicy", "Cron", "GPU", "ImageBuild", "PodTemplate",
+    "CachePolicy", "Cron", "TPU", "ImageBuild", "PodTemplate",
     "Trigger", "deploy", "serve", "current_project",
 ]  # fmt: skip
 OPTIONS = {

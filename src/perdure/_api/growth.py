@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from perdure._quantity import quantity
 from perdure.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from perdure._api.options import Resources
+    from perdure._api.resources import Resources
 
 MOST_STEPS = 8
 """How often a request may grow."""
@@ -25,16 +26,16 @@ def is_relative(memory: object) -> bool:
     return isinstance(memory, str) and _RELATIVE.fullmatch(memory) is not None
 
 
-def check(memory: str, quantity: Callable[[str, object], float]) -> None:
+def check(memory: str) -> None:
     """Refuse what says how a request grows, and makes no sense.
 
     Raises:
         ConfigurationError: It is no number, or nothing would grow.
     """
-    _grow(2, memory, quantity)
+    _grow(2, memory)
 
 
-def _grow(size: int, memory: str, quantity: Callable[[str, object], float]) -> int:
+def _grow(size: int, memory: str) -> int:
     match = _RELATIVE.fullmatch(memory)
     assert match is not None
     amount = quantity("memory", match[2])
@@ -49,7 +50,6 @@ def _grow(size: int, memory: str, quantity: Callable[[str, object], float]) -> i
 def steps(
     on_oom: "Resources | Callable[[int, Resources], Resources | None]",
     resources: "Resources",
-    quantity: Callable[[str, object], float],
 ) -> "list[Resources]":
     """Return what a task asks for, one after the other, if there is too little memory each time.
 
@@ -69,7 +69,7 @@ def steps(
         )
     found = []
     for _ in range(MOST_STEPS):
-        size = _grow(size, memory, quantity)
+        size = _grow(size, memory)
         found.append(replace(resources, memory=size))
     return found
 

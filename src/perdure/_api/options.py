@@ -1,6 +1,5 @@
 """Settings of tasks: what users write, and what it means to the scheduler."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,47 +9,18 @@ from typing import Any
 from perdure._api import growth
 from perdure._api.caching import Cache
 from perdure._api.image import image_of
+from perdure._api.resources import Resources, refuse
 from perdure._api.secrets import secrets_of
-from perdure._core.model import MANY, Demand, RetryPolicy, Reuse, TimeoutPolicy
+from perdure._core.model import MANY, RetryPolicy, Reuse, TimeoutPolicy
+from perdure._quantity import quantity
 from perdure.errors import (
     ConfigurationError,
     NonRecoverableError,
-    NotSupportedError,
     PerdureError,
     RemoteError,
 )
 
-_SUFFIXES = {
-    "": 1.0,
-    "m": 1e-3,
-    **{s: 1000.0**i for i, s in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
-    "K": 1000.0,
-    **{s: 1024.0**i for i, s in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
-}
 _DAY = 86_400.0
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*")
-
-
-def quantity(option: str, value: object) -> float:
-    """Return a Kubernetes quantity (``2``, ``0.5``, ``"500m"``, ``"1.5Gi"``) as a number.
-
-    Raises:
-        ConfigurationError: It is not one, or it is negative.
-    """
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
-        return float(value)
-    match = _QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    if match is None or match[2] not in _SUFFIXES:
-        raise ConfigurationError(
-            f"{option}={value!r} is not a quantity",
-            hint='write a number, or one with a suffix: "500m", "512Mi", "2Gi"',
-        )
-    return float(match[1]) * _SUFFIXES[match[2]]
-
-
-def refuse(option: str, *, hint: str = "leave it out") -> NotSupportedError:
-    """Return the error for an option that is known but not built yet."""
-    return NotSupportedError(f"the option {option} is not supported yet", hint=hint)
 
 
 def seconds(option: str, value: object) -> float | None:
@@ -69,50 +39,6 @@ def seconds(option: str, value: object) -> float | None:
             hint="give seconds or a timedelta; None means no limit",
         )
     return float(value) or None
-
-
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What one attempt of a task needs while it runs.
-
-    Attributes:
-        cpu: Cores: ``1``, ``0.5``, ``"500m"``. ``None``: 1.
-        memory: Bytes, or a quantity: ``"512Mi"``. ``None``: not declared. An attempt that uses
-            more than it declared is stopped.
-        gpu: Whole devices. ``None``: none.
-        disk: Not supported yet.
-        shm: Not supported yet.
-        custom: Not supported yet.
-    """
-
-    cpu: float | str | None = 1
-    memory: int | str | None = None
-    gpu: int | None = 0
-    disk: str | None = None
-    shm: str | None = None
-    custom: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        for option in ("disk", "shm", "custom"):
-            if getattr(self, option):
-                raise refuse(f"Resources({option}=...)")
-        if isinstance(self.cpu, tuple) or isinstance(self.memory, tuple):
-            raise refuse("Resources with (min, max)", hint="give one number")
-        if isinstance(self.gpu, str):
-            raise refuse(f"Resources(gpu={self.gpu!r})", hint="give the number of devices")
-        gpu = self.gpu or 0
-        if isinstance(gpu, bool) or not isinstance(gpu, int) or gpu < 0:
-            raise ConfigurationError(f"gpu={self.gpu!r} is not a number of devices")
-        if isinstance(self.memory, str) and growth.is_relative(self.memory):
-            growth.check(self.memory, quantity)
-        else:
-            self.demand()
-
-    def demand(self) -> Demand:
-        """Return the request in plain numbers."""
-        memory = 0 if self.memory is None else round(quantity("memory", self.memory))
-        cpu = 1.0 if self.cpu is None else quantity("cpu", self.cpu)
-        return Demand(cpu=cpu, memory=memory, gpu=self.gpu or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +130,7 @@ class RetryStrategy:
             ConfigurationError: They do not go with ``on_oom``.
         """
         wait, on_oom = self.backoff or Backoff(), self.on_oom
-        more = [] if on_oom is None else growth.steps(on_oom, resources, quantity)
+        more = [] if on_oom is None else growth.steps(on_oom, resources)
         return RetryPolicy(
             self.count, _plain(wait.base), wait.factor, wait.bound(), wait.jitter,
             tuple(each.demand() for each in more),

@@ -29,7 +29,8 @@ from perdure._api.binding import Binder
 from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
 from perdure._api.image import Image, image_of
-from perdure._api.options import Resources, RetryStrategy, ReusePolicy, Timeout, check_options
+from perdure._api.options import RetryStrategy, ReusePolicy, Timeout, check_options
+from perdure._api.resources import Resources
 from perdure._api.scope import Scope, current
 from perdure._api.secrets import secrets_of
 from perdure._core.model import ImageRef, Reuse, SecretRef, TaskSpec
