@@ -20,7 +20,7 @@ from perdure._engines.local import LocalEngine
 from perdure._engines.machine import capacity_of_this_machine
 from perdure._pending import Pending, call
 from perdure._wire.asking import ask
-from perdure._wire.messages import Abort
+from perdure._wire.requests import Abort
 from perdure.config import Config
 from perdure.errors import RunNotFoundError
 

@@ -42,7 +42,10 @@ class Terminal:
                 pytest.fail(f"ended before {pattern!r} appeared:\n{plain(self.seen)}")
 
     def press_ctrl_c(self):
-        os.write(self._master, b"\x03")
+        self.press("\x03")
+
+    def press(self, keys):
+        os.write(self._master, keys.encode())
 
     def wait(self):
         """Read to the end and return the exit code."""
@@ -133,3 +136,28 @@ def test_abort_stops_a_run_of_another_process(cli, pipeline, tmp_path, terminal)
     assert "aborted doomed" in cli("abort", "doomed").stdout
     assert run.wait() == 1, plain(run.seen)
     assert "doomed aborted" in plain(run.seen)
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_top_shows_what_goes_on_until_a_key_ends_it(terminal, pipeline, tmp_path, key):
+    gate = tmp_path / "gate"
+    run = terminal("run", pipeline, "gated", "--gate", gate, "--name", "busy")
+    run.read_until(r"demo\.hold\s.*1 running")
+    top = terminal("top")
+    top.read_until(r"demo\.hold #\d+ +busy")
+    top.press("x")  # means nothing
+    top.read_until(r"1 run · 1 running · 1 waiting · 1 process")
+    top.press(key)
+    assert top.wait() == 0, plain(top.seen)
+    assert "Traceback" not in top.seen
+    assert "\x1b[?1049l" in top.seen  # what was on the screen before is there again
+    gate.write_text("")
+    assert run.wait() == 0, plain(run.seen)
+
+
+def test_live_progress_says_why_nothing_moves(terminal, pipeline, tmp_path):
+    gate = tmp_path / "gate"
+    run = terminal("run", pipeline, "gated", "--gate", gate, "--name", "still")
+    run.read_until(r"demo\.hold #\d+ has been running for \S+, in process \d+")
+    gate.write_text("")
+    assert run.wait() == 0, plain(run.seen)

@@ -8,5 +8,6 @@
 * ``crew.py``        the workers, from placing one to the news of its end
 * ``endings.py``     what a worker's end means
 * ``echo.py``        what tasks print, shown where the run is driven
+* ``answering.py``   what other processes of the user ask
 * ``presence.py``    which controllers are alive, and how to reach them
 """

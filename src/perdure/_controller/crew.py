@@ -201,6 +201,10 @@ class Crew:
         with self._controller.batch():
             self._machine.low_memory(memory)
 
+    def pids(self) -> dict[int, int]:
+        """Return the processes of the workers that have said Hello, by their numbers."""
+        return {number: session.pid for number, session in self._sessions.items()}
+
     def look(self) -> None:
         """Show what tasks have printed so far."""
         if self._echo:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from perdure._controller.signals import take_signal
+from perdure._controller.answering import answer
 from perdure._core.ids import DIGEST_BYTES
 from perdure._core.lifecycle import Ended
 from perdure._core.model import Outcome, TaskSpec
@@ -18,6 +18,7 @@ from perdure._core.state import Worker
 from perdure._wire import messages as wire
 from perdure._wire.framing import FrameReader, decode_from_worker, encode
 from perdure._wire.lingering import LITTLE
+from perdure._wire.requests import decode_requests
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller
@@ -31,6 +32,7 @@ class Session(asyncio.Protocol):
 
     Attributes:
         worker: The worker, once it has said Hello.
+        pid: Its process.
     """
 
     def __init__(self, controller: "Controller") -> None:
@@ -42,6 +44,7 @@ class Session(asyncio.Protocol):
         self._specs: dict[int, TaskSpec] = {}
         self._numbers: dict[TaskSpec, int] = {}
         self.worker: Worker | None = None
+        self.pid = 0
         self._handlers: dict[type, Callable[[Any], None]] = {
             wire.Define: self._define,
             wire.Call: self._call,
@@ -109,19 +112,14 @@ class Session(asyncio.Protocol):
             self._receive = self._receive_request
             return
         self._receive = self._receive_messages
+        self.pid = hello.pid
         self.worker = self._controller.crew.connected(self, hello.worker)
         if self.worker is None:
             self.close()
 
     def _receive_request(self, body: bytes | memoryview) -> None:
-        for message in decode_from_worker(body):
-            if isinstance(message, wire.Signal):
-                take_signal(self._controller, message, self.send)
-                continue
-            if not isinstance(message, wire.Abort):
-                raise ValueError(f"unexpected {type(message).__name__}")
-            done, text = self._controller.abort(message.run, message.action)
-            self.send(wire.Answer(done, text))
+        for request in decode_requests(body):
+            answer(self._controller, request, self.send)
 
     def _receive_messages(self, body: bytes | memoryview) -> None:
         handle = self._handlers

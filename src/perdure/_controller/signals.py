@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from perdure._core.outside import ANSWERED, CONDITION
 from perdure._core.records import ActionRow
 from perdure._core.state import Run
-from perdure._wire.messages import Answer, Signal
+from perdure._wire.requests import Answer, Signal
 
 if TYPE_CHECKING:
     from perdure._controller.controller import Controller

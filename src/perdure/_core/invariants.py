@@ -8,10 +8,13 @@ import math
 from collections.abc import Callable, Iterator
 
 from perdure._core.devices import amount_of, is_kind
+from perdure._core.explaining import reason_of
+from perdure._core.impediments import first_of, unexplained
 from perdure._core.ledger import UNITS, Space, space_of, units
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
 from perdure._core.outside import CONDITION
+from perdure._core.reasons import Unexplained
 from perdure._core.state import Action, Attempt, Worker
 from perdure._core.transitions import Stage
 
@@ -190,6 +193,17 @@ def questions_are_on_record(machine: Machine) -> Iterator[str]:
             yield f"{action.name} waits, and has its answer"
 
 
+def who_waits_can_say_for_what(machine: Machine) -> Iterator[str]:
+    """P7: after placement, something that is known keeps everybody from going on."""
+    for lane in unexplained(machine.scheduler):
+        yield f"{first_of(lane)} is ready, and waits for nothing that is known"
+    for action in _actions(machine):
+        if action.stage is not Stage.WAITING or action.missing:
+            continue  # what is ready waits with its lane; the other stages are reasons themselves
+        if isinstance(reason_of(machine, action, {})[0], Unexplained):
+            yield f"{action.name} waits for nothing that is known"
+
+
 _RUNNERS = frozenset({Stage.QUEUED, Stage.RUNNING, Stage.RETRYING, Stage.AUDITING})
 
 
@@ -231,5 +245,6 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     families_agree,
     nobody_waits_for_nothing,
     questions_are_on_record,
+    who_waits_can_say_for_what,
     one_of_a_serialized_key_runs,
 )

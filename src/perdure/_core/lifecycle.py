@@ -257,7 +257,8 @@ class Lifecycle:
         action.run.dirty[action.id] = action
         wait = delay(policy, action.charged, action.id)
         if wait:
-            self.later(action, self.now + wait, self._retry, action)
+            action.queued_at = self.now + wait
+            self.later(action, action.queued_at, self._retry, action)
         else:
             self._retry(action)
 

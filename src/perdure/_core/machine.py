@@ -147,6 +147,7 @@ class Machine:
             return None
         worker.ready = True
         worker.idle_since = self.now
+        worker.pool.delay = ""
         worker.pool.crashed_starts = worker.pool.killed_starts = 0
         return worker
 
@@ -204,13 +205,12 @@ class Machine:
     def delayed(self, workers: Sequence[int], text: str) -> None:
         """Something has to be done before these workers start: the runs that wait are told."""
         known = (self.scheduler.workers.get(number) for number in workers)
-        pools = {id(worker.pool) for worker in known if worker is not None}
-        for run in self.runs.values():
-            waiting = (
-                a.task.lane.pool for a in run.actions.values() if a.task and a.stage is Stage.QUEUED
-            )
-            if any(id(pool) in pools for pool in waiting):
-                self.lifecycle.notice(run, None, "environment", text)
+        runs: dict[Run, None] = {}
+        for pool in {id(w.pool): w.pool for w in known if w is not None}.values():
+            pool.delay = text
+            runs |= dict.fromkeys(self.scheduler.lanes.waiting_for(pool))
+        for run in runs:
+            self.lifecycle.notice(run, None, "environment", text)
 
     def _give_up(self, pool: Pool, failure: Failure) -> None:
         """No worker of the pool can start: its waiting work fails with the reason."""

@@ -128,16 +128,22 @@ class Scheduler:
 
     def _let_wait(self, lane: Lane, reserve: Reserve, full: list[Pool]) -> None:
         """Keep younger work from living off the resources that the lane waits for."""
+        lacking = self.lacking(lane)
+        if lacking:
+            if lacking != {"cpu"}:
+                self.starved = self.starved or lane
+            reserve.keep(lane, lacking)
+        elif lane.pool.full:
+            full.append(lane.pool)  # nor may it keep workers busy that the lane waits for
+
+    def lacking(self, lane: Lane) -> set[str]:
+        """Return the names of what the lane waits for; cpu counts once there is all else."""
         lacking = self.ledger.lacking(lane.share)
         if self._lacks_devices(lane.pool):
             lacking.add("gpu")
-        if lacking:
-            self.starved = self.starved or lane
-            reserve.keep(lane, lacking)
-        elif lane.share.cpu > self.ledger.cpu:
-            reserve.keep(lane, {"cpu"})
-        elif lane.pool.full:
-            full.append(lane.pool)  # nor may it keep workers busy that the lane waits for
+        if not lacking and lane.share.cpu > self.ledger.cpu:
+            lacking.add("cpu")
+        return lacking
 
     def _place_lane(self, lane: Lane, now: float) -> None:
         while lane.count and not self.strain.forbids:

@@ -126,6 +126,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
         total_losses: The same, since ever.
         company: How many may run where it runs: less after each crash it may have caused.
         ending: Why it is being stopped: a time limit's name or a message, once it is.
+        queued_at: When it was last ready; while it backs off, when it will be.
         timers: What is to happen to it at certain times, unless it has ended.
         again: An earlier attempt of it, under this controller, has made calls.
         behind: Where it queues after it was stopped because others needed what it kept; (): at
@@ -367,6 +368,7 @@ class Pool:
         concurrency: Attempts that run at once in one worker; quick ones may wait behind them.
         together: It is more than one.
         run: The only run that uses them, if there is but one.
+        delay: What was last said to keep its workers from starting, "" once one has.
     """
 
     key: PoolKey
@@ -380,6 +382,7 @@ class Pool:
     crashed_starts: int = 0
     killed_starts: int = 0
     run: "Run | None" = None
+    delay: str = ""
 
     def __post_init__(self) -> None:
         self.concurrency = self.reuse.concurrency

@@ -244,6 +244,16 @@ class SqliteViews:
         )
         return [_summary(row) for row in found]
 
+    def last_news(self, run: int) -> float | None:
+        """Return when something was last recorded of the run, None if nothing ever was."""
+        ((at,),) = self._db.rows(
+            "SELECT max(max(created, ifnull(started, 0), ifnull(ended, 0))) FROM "
+            "(SELECT * FROM actions WHERE run = ? ORDER BY seq DESC LIMIT ?)",
+            run,
+            PAGE,
+        ) or [(None,)]
+        return None if at is None else float(at)
+
     def failures(self, run: int, limit: int) -> list[FailedAction]:
         """Return the first ``limit`` actions that failed, by their end, with tracebacks."""
         found = self._db.rows(

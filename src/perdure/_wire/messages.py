@@ -11,7 +11,7 @@ The order of messages on one connection is the order of events.
 import msgspec
 
 from perdure._core.artifacts import Request
-from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, Outcome, TaskSpec
+from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, TaskSpec
 
 PROTOCOL = 4
 """Version of this protocol. A worker and a controller must agree on it exactly."""
@@ -266,29 +266,6 @@ class Worn(Message, tag=28):
     """The worker has more memory than Welcome allows it to keep: assign nothing more."""
 
 
-class Abort(Message, tag=22):
-    """From another process of the user: stop a run, or one action of it. Answered by Answer."""
-
-    run: str
-    action: bytes | None
-
-
-class Signal(Message, tag=51):
-    """From another process of the user: the answer to a condition of a run. Answered by Answer.
-
-    Attributes:
-        run: Name of the run.
-        action: Id of the condition.
-        outcome: The answer.
-        by: Who gives it.
-    """
-
-    run: str
-    action: bytes
-    outcome: Outcome
-    by: str
-
-
 # --- controller -> worker -------------------------------------------------------------------------
 
 
@@ -426,13 +403,6 @@ class Stop(Message, tag=36):
     """End the process; nothing is running."""
 
 
-class Answer(Message, tag=37):
-    """Answer to Abort or Signal: what was done, or why not."""
-
-    done: bool
-    text: str
-
-
 FromWorker = (
     Define
     | Hello
@@ -451,9 +421,5 @@ FromWorker = (
     | Event
     | StartedUp
     | Worn
-    | Abort
-    | Signal
 )
-ToWorker = (
-    Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Stop | Answer
-)
+ToWorker = Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Stop

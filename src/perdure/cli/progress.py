@@ -5,6 +5,7 @@ looks the same whichever process drives it. The pace slows down so that looking 
 tenth of the time.
 """
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,11 +18,13 @@ from perdure._core.records import RunRow
 from perdure.cli import asking, render
 from perdure.client import link
 from perdure.client.signalling import open_conditions
+from perdure.errors import PerdureError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from perdure.client.signalling import OpenCondition
+    from perdure.client.why import Why
 
 
 Counts = dict[str, dict[Phase, int]]
@@ -29,6 +32,9 @@ Counts = dict[str, dict[Phase, int]]
 _PACE = 0.1
 _PLAIN_PACE = 2.0
 _WINDOW = 5.0
+_STILL = 3.0
+"""Seconds without any change, after which people want to know why; likewise from then on."""
+
 _BAR = 24
 _TASKS = 12
 _ORDER = (
@@ -54,6 +60,50 @@ class Rate:
         return (done - before) / (now - then) if now > then else 0.0
 
 
+class Stillness:
+    """Tells why nothing moves, when nothing has moved for a while.
+
+    Args:
+        ask: Tells why.
+        clock: Tells for how long.
+
+    Attributes:
+        why: What was said last; None while things move.
+    """
+
+    def __init__(
+        self, ask: "Callable[[], Why]", clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._counts: Counts = {}
+        self._due = clock() + _STILL
+        self.why: Why | None = None
+
+    def look(self, counts: Counts) -> None:
+        """Note how many actions are in which phase by now."""
+        now = self._clock()
+        if counts != self._counts:
+            self._counts, self._due, self.why = counts, now + _STILL, None
+        elif now >= self._due:
+            self._due = now + _STILL
+            with contextlib.suppress(PerdureError):  # it is only in passing that this is told
+                self.why = self._ask()
+
+    @property
+    def line(self) -> str:
+        """Why nothing moves, or ""."""
+        return self.why.cause if self.why is not None and self.why.chain else ""
+
+    @property
+    def cause(self) -> tuple[str, str] | None:
+        """What does not move, and the kind of its reason."""
+        if self.why is None or not self.why.chain:
+            return None
+        last = self.why.chain[-1]
+        return last.action.id, type(last.reason).__name__
+
+
 class Picture:
     """Draws the state of a run from its counts."""
 
@@ -65,6 +115,12 @@ class Picture:
         self.preparing = ""
         self.asks: list[OpenCondition] = []
         self._rate = Rate(clock)
+        self.still = Stillness(self._why, clock)
+
+    def _why(self) -> "Why":
+        from perdure.client.why import why
+
+        return why(self.name, closely=False)
 
     def look(self) -> float:
         """Read the journal; return the seconds to wait before the next look."""
@@ -74,6 +130,7 @@ class Picture:
         self.rate = self._rate.update(_done(self.counts))
         self.preparing = _preparing(self.row.key)
         self.asks = open_conditions(self.row) if self._may_ask() else []
+        self.still.look(self.counts)
         return max(_PACE, 10 * (time.monotonic() - began))
 
     def _may_ask(self) -> bool:
@@ -115,8 +172,13 @@ class Picture:
             table.add_row(Text(f"  … {len(self.counts) - _TASKS} more tasks", "bright_black"))
         if self.preparing:
             table.add_row(Text(f"  {self.preparing}", "yellow"))
-        asks = [self._question(*each) for each in zip(self.asks, self._answers(), strict=False)]
-        return Group(head, table, *asks, Text(f"  {self._pace()}", style="bright_black"))
+        pace = Text(f"  {self._pace()}", style="bright_black")
+        lines: list[RenderableType] = [head, table]
+        lines += [self._question(*each) for each in zip(self.asks, self._answers(), strict=False)]
+        lines.append(pace)
+        if self.still.line and not self.asks:
+            lines.append(Text(f"  {self.still.line}", style="yellow"))
+        return Group(*lines)
 
     def _answers(self) -> list[str]:
         return asking.commands(self.name, self.asks)
@@ -188,13 +250,16 @@ def _follow_live(picture: Picture, check: Callable[[], None]) -> None:
 
 
 def _follow_plainly(picture: Picture, check: Callable[[], None]) -> None:
-    last, pace = "", 0.2
+    last, pace, cause = "", 0.2, None
     while not _ended(picture.name, pace, check):
         picture.look()
         pace = _PLAIN_PACE
         if picture.counts and (line := picture.line()) != last:
             click.echo(line, err=True)
             last = line
+        if picture.still.cause not in (None, cause):
+            click.echo(f"{picture.name}: {picture.still.line}", err=True)
+        cause = picture.still.cause
 
 
 def _ended(name: str, seconds: float, check: Callable[[], None]) -> bool:

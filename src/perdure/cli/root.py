@@ -23,6 +23,8 @@ _VERBS = {
     "logs": ("perdure.cli.logs:logs", "Print what the actions of a run wrote."),
     "report": ("perdure.cli.reports:report", "Print where the reports of a run are."),
     "watch": ("perdure.cli.drive:watch", "Follow a run that another process drives."),
+    "why": ("perdure.cli.why:why", "Tell what a run or an action waits for."),
+    "top": ("perdure.cli.top:top", "Watch machine, workers and runs as they are now."),
     "artifact": ("perdure.cli.artifact:artifact", "List, show and tag published values."),
     "lineage": ("perdure.cli.lineage:lineage", "Show where values came from and where they went."),
     "cache": ("perdure.cli.cache:cache", "Explain, list and clear what is kept for all runs."),

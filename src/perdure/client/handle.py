@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perdure._core.model import Failure
     from perdure._views.model import ActionSummary
     from perdure.client.signalling import OpenCondition
+    from perdure.client.why import Why
 
 
 class Run:
@@ -158,6 +159,20 @@ class Run:
             signalling.answer(self.name, condition, lambda _: value)
         else:
             signalling.fail(self.name, condition, fail)
+
+    @twofold
+    def why(self, action: str | None = None) -> "Why":
+        """Return what keeps the run from ending; ``print`` says it as ``perdure why`` does.
+
+        Args:
+            action: Of this action, by its number, its id or the beginning of it.
+
+        Raises:
+            ActionNotFoundError: The run has no such action, or several.
+        """
+        from perdure.client.why import why
+
+        return why(self.name, action)
 
     @twofold
     def abort(self) -> None:

@@ -21,7 +21,7 @@ from perdure._core.records import RunRow
 from perdure._serde import hints
 from perdure._views.conditions import ConditionView
 from perdure._wire.asking import ask
-from perdure._wire.messages import Signal
+from perdure._wire.requests import Signal
 from perdure.client import link
 from perdure.errors import (
     ConditionAnsweredError,
