@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 
 from core.watched import Watch
+from perdure._core.explaining import explain
+from perdure._core.overview import overview
+from perdure._core.reasons import Running, Unexplained
 from perdure._core.state import Action, Attempt
 from simulation.programs import SCARCE, Node, expected, make, make_scarce, twin
 from simulation.world import NONE, Faults, World
@@ -105,6 +108,29 @@ def test_p8_an_aborted_run_stops_at_once_and_leaves_nothing_behind(seed: int) ->
     assert not any(worker.attempts for worker in machine.scheduler.workers.values())
     assert not any(w.alive and w.bodies for w in world.shell.workers.values())
     assert len(machine.timers) < 100
+
+
+@pytest.mark.parametrize(
+    ("weather", "seed"), [(name, seed) for name in WEATHERS for seed in (1, 2)]
+)
+def test_p7_at_any_moment_everything_that_is_not_done_says_what_it_waits_for(
+    weather: str, seed: int
+) -> None:
+    world = world_of(weather, seed)
+    world.plan_faults()
+    looks = 0
+    while world.result is None and looks < 50:
+        world.after(0.02)
+        machine, looks = world.shell.machine, looks + 1
+        actions = list(world.shell.run.actions.values())
+        for action in actions:
+            *above, last = explain(machine, action, {})
+            assert not isinstance(last.reason, Unexplained), action
+            assert not any(isinstance(each.reason, Running) for each in above), action
+        found = overview(machine, {})
+        assert sum(found.waiting.values()) + found.running_count == len(actions)
+        assert "unexplained" not in found.waiting
+    assert looks > 3
 
 
 @pytest.mark.parametrize("seed", range(10))
