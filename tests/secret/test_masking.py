@@ -29,6 +29,7 @@ def in_pieces(*pieces: bytes, by: Mask = mask) -> bytes:
         base64.b64encode(TOKEN).decode(),
         base64.urlsafe_b64encode(TOKEN).decode(),
         TOKEN.hex(),
+        TOKEN.hex().upper(),
     ],
 )
 def test_a_value_is_masked_however_it_is_written(written: str) -> None:
@@ -36,6 +37,16 @@ def test_a_value_is_masked_however_it_is_written(written: str) -> None:
     assert masked.startswith("the token is ***")
     assert masked.endswith(", you see")
     assert written not in masked
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "user:"])
+@pytest.mark.parametrize("after", ["", "\n", "@h", "@host"])
+def test_a_value_is_masked_as_a_part_of_base64(before: str, after: str) -> None:
+    written = base64.b64encode(before.encode() + TOKEN + after.encode()).decode()
+    masked = mask.text(f"Basic {written}")
+    around = len(base64.b64encode(before.encode())) + len(base64.b64encode(after.encode()))
+    assert "***" in masked
+    assert len(masked.replace("***", "")) <= len("Basic ") + around + 4
 
 
 def test_text_that_is_no_unicode_survives() -> None:

@@ -9,7 +9,7 @@ alone: what would be masked is mostly something else.
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote, quote_plus
 
 import msgspec
@@ -153,8 +153,27 @@ def _spellings(text: bytes) -> Iterator[bytes]:
     plain = text.decode(errors="replace")
     for written in (
         json.dumps(plain)[1:-1], json.dumps(plain, ensure_ascii=False)[1:-1], repr(plain)[1:-1],
-        quote(plain), quote(plain, safe=""), quote_plus(plain), text.hex(),
+        quote(plain), quote(plain, safe=""), quote_plus(plain), text.hex(), text.hex().upper(),
     ):  # fmt: skip
         yield written.encode()
-    yield base64.b64encode(text).rstrip(b"=")
-    yield base64.urlsafe_b64encode(text).rstrip(b"=")
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        yield encode(text).rstrip(b"=")
+        for before in range(3):
+            yield from _within(text, before, encode)
+
+
+def _within(text: bytes, before: int, encode: Callable[[bytes], bytes]) -> Iterator[bytes]:
+    """Yield what base64 makes of the text as a part of something, as in HTTP's ``user:password``.
+
+    Three bytes become four characters, each of six bits; those that the neighbours have a part in
+    are left out.
+
+    Args:
+        text: The text.
+        before: How many bytes of the group that it begins in are before it.
+        encode: How the characters are called.
+    """
+    first, end = -(-before * 8 // 6), (before + len(text)) * 8 // 6
+    inner = encode(bytes(before) + text)[first:end]
+    if len(inner) >= UNMISTAKABLE:
+        yield inner
