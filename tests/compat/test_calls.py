@@ -8,12 +8,20 @@ import calls
 import pytest
 
 import perdure
+from perdure.errors import NotSupportedError
 
 HERE = Path(__file__).parent
 
 
 def run(task, *args):
     return perdure.run(task, *args).result(60)
+
+
+def test_runs_are_waited_for_as_scripts_do():
+    started = perdure.run(calls.inc, 1)
+    assert started.wait(started) == started.wait(quiet=True) == started.wait(True) == "succeeded"
+    with pytest.raises(NotSupportedError, match="wait_for"):
+        started.wait(wait_for="running")
 
 
 def test_async_forms_of_calling():

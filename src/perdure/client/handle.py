@@ -10,7 +10,13 @@ from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.client import link
 from perdure.client.twofold import Twofold, twofold
-from perdure.errors import PerdureError, RemoteError, RunAbortedError, RunInterruptedError
+from perdure.errors import (
+    NotSupportedError,
+    PerdureError,
+    RemoteError,
+    RunAbortedError,
+    RunInterruptedError,
+)
 
 if TYPE_CHECKING:
     from perdure._core.model import Failure
@@ -45,16 +51,26 @@ class Run:
         return link.get(self.name).phase
 
     @twofold
-    def wait(self, timeout: float | None = None) -> Phase:
+    def wait(
+        self, timeout: float | object = None, *, quiet: bool = False, wait_for: str = "terminal"
+    ) -> Phase:
         """Wait until the run has ended or was interrupted, and return its phase.
 
         Args:
-            timeout: Seconds to wait at most.
+            timeout: Seconds to wait at most. What is no number is no limit: in Flyte 2 ``quiet``
+                comes first, and ``run.wait(run)`` is in many scripts.
+            quiet: Makes no difference: nothing is shown meanwhile.
+            wait_for: For the end, ``"terminal"``; nothing else is supported.
 
         Raises:
             TimeoutError: The run goes on, but the time is over.
+            NotSupportedError: It is to be waited for something else.
         """
-        return self._ended(timeout).phase
+        del quiet
+        if wait_for != "terminal":
+            raise NotSupportedError(f"Run.wait(wait_for={wait_for!r}) is not supported")
+        is_limit = isinstance(timeout, int | float) and not isinstance(timeout, bool)
+        return self._ended(float(timeout) if is_limit else None).phase  # type: ignore[arg-type]
 
     @twofold
     def result(self, timeout: float | None = None) -> Any:
