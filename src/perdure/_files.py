@@ -72,6 +72,27 @@ def sync_tree(path: Path) -> None:
         sync_path(path)
 
 
+def sync_filesystem(folder: Path) -> None:
+    """Have everything written to disk that is on the same file system as ``folder``.
+
+    For a tree of thousands of small files it is much faster than one after the other.
+    """
+    import ctypes
+
+    try:
+        syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+    except (OSError, AttributeError):  # not Linux
+        sync_tree(folder)
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if syncfs(descriptor):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(descriptor)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a tree, if it is there; somebody else may be doing the same."""
     if path.is_dir() and not path.is_symlink():

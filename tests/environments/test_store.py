@@ -13,6 +13,7 @@ from environments import wheels
 from perdure import Image
 from perdure._api.recipes import recipe_of
 from perdure._environments import building, reading
+from perdure._environments import store as storing
 from perdure._environments.interpreters import candidates, version_of
 from perdure._environments.recipe import Install, Options, Recipe, encode_recipe
 from perdure._environments.store import Environments
@@ -100,6 +101,24 @@ def test_concurrent_demand_by_processes_builds_once(tmp_path, slow):
     said = [process.communicate()[0].strip() for process in processes]
     assert sorted(said) == ["False", "False", "True"]
     assert (tmp_path / "marks" / "builds").read_text() == "one\n"
+
+
+def test_who_waits_for_another_builder_says_so(tmp_path, store, slow, monkeypatch):
+    monkeypatch.setattr(storing, "TOLD_SECONDS", 0.0)
+    builder = begin(tmp_path)
+    wait_for(tmp_path / "marks" / "builds")
+    told = []
+
+    def tell(text):
+        told.append(text)
+        (tmp_path / "marks" / "go").touch()
+
+    there = store.have(slow, tell)
+    assert builder.communicate()[0].strip() == "True"
+    assert not there.built
+    assert len(told) == 1
+    assert told[0].startswith("waiting for environment")
+    there.close()
 
 
 def test_a_killed_builder_leaves_nothing_that_is_taken_for_whole(tmp_path, slow):

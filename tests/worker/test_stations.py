@@ -106,6 +106,55 @@ def test_what_cannot_be_had_is_the_end_of_those_who_wait(at_desk, error, told):
     at_desk(scenario)
 
 
+def environment(folder, program):
+    """Return an environment whose interpreter is a program of the shell; None: it has none."""
+    (folder / "bin").mkdir(parents=True, exist_ok=True)
+    (folder / "environment.json").touch()
+    if program is not None:
+        (folder / "bin" / "python").write_text(f"#!/bin/sh\n{program}\n")
+        (folder / "bin" / "python").chmod(0o700)
+    return Environment(folder, folder.name, _lock=os.open(os.devnull, os.O_RDONLY))
+
+
+@pytest.mark.parametrize("program", [None, "echo broken >&2; exit 1"])
+def test_an_environment_that_does_not_work_is_had_anew_once(at_desk, tmp_path, program):
+    async def scenario(desk):
+        given, told = [], []
+        whole = Environment(Path(sys.prefix), "here", _lock=os.open(os.devnull, os.O_RDONLY))
+
+        def source(recipe, tell, stop):
+            given.append(whole if given else environment(tmp_path / "damaged", program))
+            return given[-1]
+
+        desk.engine._environments = source
+        desk.engine._on_delay = lambda delay: told.append(delay.text)
+        desk.request(1, recipe=b"a")
+        desk.request(2, recipe=b"a")
+        ends = [await desk.exits.get() for _ in range(2)]
+        assert [(end.signal, end.error) for end in ends] == [(signal.SIGKILL, None)] * 2
+        assert not (tmp_path / "damaged" / "environment.json").exists()
+        assert "environment damaged is damaged: it is built anew" in told[0]
+        assert (await desk.worker(3, recipe=b"a")).hello.worker == 3
+
+    at_desk(scenario)
+
+
+def test_an_environment_that_never_works_is_an_error(at_desk, tmp_path):
+    async def scenario(desk):
+        def source(recipe, tell, stop):
+            return environment(tmp_path / "damaged", "echo broken >&2; exit 1")
+
+        desk.engine._environments = source
+        desk.request(1, recipe=b"a")
+        assert (await desk.exits.get()).error is None
+        desk.request(2, recipe=b"a")
+        error = (await desk.exits.get()).error
+        assert "broken" in error.message
+        assert f"remove {tmp_path / 'damaged'}" in error.hint
+
+    at_desk(scenario)
+
+
 def test_stopping_waits_for_nothing(at_desk):
     async def scenario(desk):
         desk.engine._environments = Source()  # never free

@@ -55,7 +55,8 @@ class Forkserver:
 
     def __init__(self, python: str, variables: dict[bytes, bytes]) -> None:
         self._sock, theirs = socket.socketpair()
-        with theirs:
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(self._sock.close)
             self._process = subprocess.Popen(
                 [
                     python,
@@ -70,6 +71,7 @@ class Forkserver:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
+            undo.pop_all()
         assert self._process.stderr is not None
         self._stderr = self._process.stderr
         self._sock.setblocking(False)

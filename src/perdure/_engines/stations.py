@@ -173,6 +173,7 @@ class EnvironmentStation(Station):
         self._getting: asyncio.Task[None] | None = None
         self._give_up = threading.Event()
         self._idle: asyncio.TimerHandle | None = None
+        self._works = self._renewed = False
 
     def spawn(self, request: Spawn) -> None:
         """Place a worker, as soon as the environment is there."""
@@ -180,7 +181,10 @@ class EnvironmentStation(Station):
             self._idle.cancel()
             self._idle = None
         if self._environment is not None:
-            super().spawn(self._inside(request))
+            try:
+                super().spawn(self._inside(request))
+            except OSError as error:  # its interpreter is not there any more
+                self._lost(str(error))
             return
         self._waiting[request.worker] = request
         self.workers[request.worker] = 0
@@ -228,13 +232,14 @@ class EnvironmentStation(Station):
         waiting, self._waiting = self._waiting, {}
         if not self._give_up.is_set():
             for request in waiting.values():
-                super().spawn(self._inside(request))
+                if request.worker in self.workers:  # unless all are lost with the first one
+                    self.spawn(request)
             self._rest()
 
     def _refuse(self, error: Exception) -> None:
         known = error if isinstance(error, PerdureError) else EnvironmentBuildError(repr(error))
-        waiting, self._waiting = self._waiting, {}
-        for worker in waiting:
+        self._waiting.clear()
+        for worker in list(self.workers):
             self._gone(WorkerExit(worker=worker, error=known))
 
     def _tell(self, text: str) -> None:
@@ -263,6 +268,30 @@ class EnvironmentStation(Station):
         assert self._environment is not None
         return Forkserver(str(self._environment.python), self._environ(without_secrets()))
 
+    def _heard(self, message: FromForkserver) -> None:
+        self._works = self._works or isinstance(message, Ready)
+        super()._heard(message)
+
+    def _lost(self, output: str) -> None:
+        """The forkserver is gone. If it has never been ready, the environment is damaged."""
+        environment = None if self._works else self._environment
+        self._works = False
+        if environment is None:
+            super()._lost(output)
+            return
+        self._environment, self._server = None, None
+        folder = environment.folder
+        if self._renewed or not environment.discard():
+            environment.close()
+            self._refuse(_damaged(folder, output))
+            return
+        self._renewed = True
+        environment.close()
+        self._tell(
+            f"environment {folder.name[:8]} is damaged: it is built anew, once nobody uses it"
+        )
+        super()._lost(output)  # other workers are asked for in their place
+
     def _gone(self, exit_: WorkerExit) -> None:
         super()._gone(exit_)
         self._rest()
@@ -282,6 +311,13 @@ class EnvironmentStation(Station):
         environment, self._environment = self._environment, None
         if environment is not None:
             environment.close()
+
+
+def _damaged(folder: Path, output: str) -> EnvironmentBuildError:
+    return EnvironmentBuildError(
+        f"no worker can be started in environment {folder.name[:8]}: {output}",
+        hint=f"remove {folder}: it is built anew when it is needed",
+    )
 
 
 def own_paths(sys_path: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,9 +7,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from blake3 import blake3
+
 from perdure import _files
 from perdure._environments import indexes
-from perdure._environments.recipe import Install, Project, Recipe, Source, source
+from perdure._environments.recipe import Install, Project, Recipe, Source, encode_recipe, source
 from perdure._environments.uv import Uv
 from perdure.errors import ConfigurationError, EnvironmentBuildError
 
@@ -73,8 +75,11 @@ class Builder:
         if not versions.exists():
             _settle(versions, packages)
         add_perdure(self._folder)
+        # What uv has written may be in memory only: a power cut would leave empty files.
+        _files.sync_filesystem(self._folder)
         manifest = {
             "image": recipe.label,
+            "recipe": blake3(encode_recipe(recipe)).hexdigest(),
             "python": ".".join(_version(self._folder)),
             "packages": packages,
             "seconds": round(time.monotonic() - began, 3),

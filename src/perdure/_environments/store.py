@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import json
+import math
 import os
 import platform
 import shutil
@@ -23,6 +24,8 @@ from perdure._modules import VERSION
 from perdure.errors import StorageError
 
 _POLL_SECONDS = 0.05
+TOLD_SECONDS = 1.0
+"""After so long people are told that somebody else is awaited."""
 
 
 @dataclass
@@ -45,11 +48,23 @@ class Environment:
         """Its interpreter."""
         return self.folder / "bin" / "python"
 
+    def keep(self) -> None:
+        """Have it kept, too, by the program that this process is about to become."""
+        os.set_inheritable(self._lock, True)
+
     def close(self) -> None:
         """Have no need of it any more."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
             os.close(lock)
+
+    def discard(self) -> bool:
+        """Have it built anew before it is used again; tell whether that could be arranged."""
+        try:
+            (self.folder / MANIFEST).unlink(missing_ok=True)
+        except OSError:
+            return False
+        return True
 
     def manifest(self) -> dict[str, object]:
         """Return what is in it."""
@@ -109,17 +124,21 @@ class Environments:
     ) -> Environment:
         folder = self._folder / name
         built = False
+
+        def waiting() -> None:
+            tell(f"waiting for environment {name[:8]} ({recipe.label}): another process has it")
+
         while True:
             lock = os.open(self.lock_path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
-                _wait_for(lock, fcntl.LOCK_SH, stop)
+                _wait_for(lock, fcntl.LOCK_SH, stop, waiting)
                 if (folder / MANIFEST).exists():
                     os.utime(folder)  # it is in use: see gc
                     kept, lock = lock, -1
                     return Environment(folder, name, built, kept)
                 # Between one lock and the next others may build it, or remove it: look again.
                 fcntl.flock(lock, fcntl.LOCK_UN)
-                _wait_for(lock, fcntl.LOCK_EX, stop)
+                _wait_for(lock, fcntl.LOCK_EX, stop, waiting)
                 if not (folder / MANIFEST).exists():
                     self._build(recipe, python, name, lock, tell, stop)
                     built = True
@@ -157,6 +176,16 @@ class Environments:
             shutil.rmtree(left)
         if (self._folder / name).exists():  # no manifest: no environment
             shutil.rmtree(self._folder / name)
+
+    def made_of(self, recipe: str) -> Environment | None:
+        """Return the newest environment of the recipe whose digest begins so, to be looked at."""
+        found = []
+        for manifest in self._folder.glob(f"[!.]*/{MANIFEST}"):
+            with contextlib.suppress(OSError, ValueError):
+                if str(json.loads(manifest.read_bytes()).get("recipe", "")).startswith(recipe):
+                    found.append(manifest)
+        found.sort(key=lambda path: path.stat().st_mtime)
+        return Environment(found[-1].parent, found[-1].parent.name) if found else None
 
     def lock_path(self, name: str) -> Path:
         """Return the file that is locked by who builds, uses or removes an environment."""
@@ -221,11 +250,16 @@ def name_of(recipe: Recipe, python: str, version: str) -> str:
     return digest("\0".join(parts).encode()).hex()
 
 
-def _wait_for(lock: int, kind: int, stop: threading.Event) -> None:
+def _wait_for(lock: int, kind: int, stop: threading.Event, waiting: Callable[[], None]) -> None:
+    """Lock a file. If others hold it for a while, say so, once."""
+    due = time.monotonic() + TOLD_SECONDS
     while True:
         try:
             fcntl.flock(lock, kind | fcntl.LOCK_NB)
         except BlockingIOError:
+            if time.monotonic() > due:
+                due = math.inf
+                waiting()
             if stop.wait(_POLL_SECONDS):
                 raise Stopped from None
         else:
