@@ -47,6 +47,13 @@ def test_what_is_left_out_of_an_image_is_told_once_for_each_run_and_once_at_all(
     assert driver.machine.effects.warnings == [BASE]
 
 
+def test_a_run_remembers_which_of_its_tasks_have_which_images(driver: Driver) -> None:
+    root = driver.start()
+    for name in "aba":
+        driver.call(root, imaged(name, b"\1\2"))
+    assert told(driver) == [("image", f"{name}:  [0102]") for name in "ab"]
+
+
 def test_nothing_is_left_out_of_an_image_in_a_strict_run(driver: Driver) -> None:
     root = driver.start(strict=True)
     child = driver.call(root, imaged(unapplied=BASE))
@@ -79,5 +86,5 @@ def test_runs_that_wait_for_a_place_are_told_what_it_waits_for(driver: Driver) -
     driver.start(imaged("does not", b"another"), name="another")
     driver.machine.delayed([driver.spawned[0].number], "building")
     driver.settle()
-    events = [row for row in driver.rows if isinstance(row, EventRow)]
+    events = [row for row in driver.rows if isinstance(row, EventRow) and row.kind != "image"]
     assert [(row.run, row.kind, row.text) for row in events] == [(1, "environment", "building")]

@@ -11,7 +11,8 @@ PIPELINE = """
 import perdure
 
 debian = perdure.Image.from_debian_base()
-env = perdure.TaskEnvironment("one", image=debian.with_pip_packages("tiny==1.0"))
+tiny = debian.with_env_vars({"OF_IMAGE": "!"}).with_pip_packages("tiny==1.0")
+env = perdure.TaskEnvironment("one", image=tiny)
 here = perdure.TaskEnvironment("here", image=debian.with_pip_packages("msgspec"))
 same = here.clone_with("same")
 main = perdure.TaskEnvironment("main", depends_on=[env])
@@ -19,9 +20,16 @@ main = perdure.TaskEnvironment("main", depends_on=[env])
 
 @env.task
 def version() -> str:
+    import os
+
     import tiny
 
-    return tiny.VERSION
+    return tiny.VERSION + os.environ.get("OF_IMAGE", "")
+
+
+@main.task
+def both() -> str:
+    return version()
 
 
 @main.task(image=debian.with_apt_packages("git").with_pip_packages("tiny==99"))
@@ -33,7 +41,7 @@ def never() -> None: ...
 def perdure(tmp_path):
     (tmp_path / "pipeline.py").write_text(PIPELINE)
 
-    def call(*arguments, code=0):
+    def call(*arguments, code=0, typed=""):
         done = subprocess.run(
             [sys.executable, "-m", "perdure", *arguments],
             cwd=tmp_path,
@@ -41,6 +49,7 @@ def perdure(tmp_path):
             capture_output=True,
             text=True,
             check=False,
+            input=typed,
         )
         assert done.returncode == code, done.stdout + done.stderr
         return done
@@ -52,9 +61,16 @@ def test_build_makes_what_a_run_then_finds(perdure, tmp_path):
     done = perdure("build", "pipeline.py:one")
     assert "building environment" in done.stderr
     assert "tiny==1.0" in done.stdout
-    run = perdure("run", "pipeline.py", "version", "--name", "r")
-    assert "1.0" in run.stdout
+    run = perdure("run", "pipeline.py:both", "--name", "r")
+    assert "1.0!" in run.stdout
     assert "building" not in run.stderr
+    assert "tiny==1.0" in perdure("show", "r").stdout
+    (image,) = json.loads(perdure("show", "r", "--json").stdout)["code"]["images"]
+    assert image["tasks"] == ["one.version"]
+    assert image["packages"]["tiny"] == "1.0"
+    debugged = perdure("debug", "r", "2", typed="import sys\np sys.prefix\nc\n")
+    assert "environments" in debugged.stdout
+    assert "returned: '1.0!'" in debugged.stdout
     (again,) = json.loads(perdure("build", "pipeline.py:env", "--json").stdout)
     assert (again["environments"], again["built"]) == (["one"], False)
     assert "tiny==1.0" in again["packages"]

@@ -35,7 +35,7 @@ def refer(image: Image) -> ImageRef:
     data = encode_recipe(recipe)
     key = blake3_of([data])
     _encoded[key] = data
-    return ImageRef(key, unapplied(image))
+    return ImageRef(key, unapplied(image), recipe.label)
 
 
 def store(ref: ImageRef, blobs: Blobs) -> None:

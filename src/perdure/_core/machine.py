@@ -23,6 +23,7 @@ from perdure._core.model import Capacity, Failure, InputMark, LowMemory, TaskSpe
 from perdure._core.outside import Outside
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
+from perdure._core.remarks import Remarks
 from perdure._core.rows import place_of, show_unfinished
 from perdure._core.scheduling import Scheduler
 from perdure._core.standstill import Standstill
@@ -60,7 +61,7 @@ class Machine:
         self.runs: dict[int, Run] = {}
         self.standstill = Standstill(self.scheduler, self.lifecycle)
         self._started_runs = 0
-        self._remarks: set[str] = set()
+        self.remarks = Remarks(self.lifecycle, self.effects)
 
     @property
     def now(self) -> float:
@@ -108,14 +109,7 @@ class Machine:
             self.lifecycle.admit(root)
 
     def _task(self, run: Run, spec: TaskSpec) -> Task:
-        """Return the run's task of that spec; say once what of its image is not applied."""
-        text = spec.image.unapplied
-        if text and text not in run.remarks and not run.strict:
-            run.remarks.add(text)
-            self.lifecycle.notice(run, None, "notice", text)
-            if text not in self._remarks:
-                self._remarks.add(text)
-                self.effects.warnings.append(text)
+        self.remarks.of(run, spec)
         return self.scheduler.task(run, spec)
 
     def abort(self, run: Run, action: bytes | None, why: str) -> bool:

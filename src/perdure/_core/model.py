@@ -243,10 +243,12 @@ class ImageRef(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         recipe: Blob (32-byte digest) that says what is to be installed there; b"": nothing, the
             interpreter of the run will do.
         unapplied: What of the image only containers have, in words.
+        label: What is to be installed, in words.
     """
 
     recipe: bytes = b""
     unapplied: str = ""
+    label: str = ""
 
 
 class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):

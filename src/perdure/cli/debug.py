@@ -22,12 +22,13 @@ def debug(ctx: click.Context, name: str, action: str) -> None:
 
     ACTION is a number that `perdure show` tells, such as 12, or the beginning of an id. Calls it
     makes are answered from the record; what is not recorded is executed here. Nothing is recorded.
+    An action whose image has an environment of its own is executed in that.
     """
     from perdure.client.rehearsal import rehearse
 
     row = link.get(name)
     found = link.action(row, action)
-    rehearsal = rehearse(row, found)
+    rehearsal = rehearse(row, found, lambda text: click.echo(text, err=True))
     _say(f"{found.summary.task} #{found.summary.seq} of {name}, with recorded inputs and code")
     _say(f"recorded: {_recorded(found.outcome)}")
     debugger, results = _Debugger(rehearsal.code), list[Any]()

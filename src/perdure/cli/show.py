@@ -11,7 +11,7 @@ from perdure._core.model import Phase
 from perdure._core.records import RunRow
 from perdure.cli import asking, exits, progress, render, report, tree
 from perdure.client import link, reports
-from perdure.client.provenance import provenance
+from perdure.client.provenance import IMAGE, Installed, provenance
 from perdure.client.signalling import open_conditions
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _run_json(row: RunRow) -> dict[str, Any]:
 
 
 def _code_json(row: RunRow) -> dict[str, Any]:
-    found = msgspec.structs.asdict(provenance(row))
+    found: dict[str, Any] = msgspec.to_builtins(provenance(row))
     return found | {"files": [file.path for file in row.bundle.files]}
 
 
@@ -89,7 +89,8 @@ def _run_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
     if row.phase in (Phase.FAILED, Phase.ABORTED, Phase.INTERRUPTED):
         lines.append(report.labelled("go on", f"perdure resume {row.name}"))
     lines += _questions(row)
-    lines += _notices(islice(link.views().events(row.key), _NOTICES))
+    told = (each for each in link.views().events(row.key) if each.kind != IMAGE)
+    lines += _notices(islice(told, _NOTICES))
     root = tree.grow(row)
     if root is not None:
         lines += [Text(""), tree.drawn(root)]
@@ -124,6 +125,20 @@ def _code_words(row: RunRow, *, packages: bool) -> "list[RenderableType]":
         if packages:
             each = (f"{name} {version}" for name, version in found.packages.items())
             lines.append(report.labelled("packages", "\n".join(each)))
+    for image in found.images:
+        lines += _image_words(image, packages=packages)
+    return lines
+
+
+def _image_words(image: Installed, *, packages: bool) -> "list[RenderableType]":
+    what = f"{image.image}, for {', '.join(image.tasks)}"
+    if not image.environment:
+        return [report.labelled("image", f"{what}; not installed now")]
+    what += f": Python {image.python}, {len(image.packages)} packages, in {image.environment}"
+    lines = [report.labelled("image", what)]
+    if packages:
+        each = (f"{name} {version}" for name, version in image.packages.items())
+        lines.append(report.labelled("packages", "\n".join(each)))
     return lines
 
 

@@ -29,10 +29,12 @@ from perdure._core.artifacts import Request
 from perdure._core.ids import action_id
 from perdure._core.model import Bundle, Failure, RunOptions, TaskSpec
 from perdure._core.records import RunRow
+from perdure._engines.stations import own_paths
 from perdure._serde import Encoded
+from perdure._version.environment import is_an_images
 from perdure._worker import recorded
 from perdure._worker.loader import load_task
-from perdure.client import link, startups
+from perdure.client import link, moving, startups
 from perdure.client.rerunning import recorded_bundle
 from perdure.errors import ConfigurationError, NotSupportedError, TaskLoadError
 
@@ -73,6 +75,7 @@ class Rehearsal:
         self._draws = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._hook = task.env.hook
+        startups.adopt_variables(task)
         startups.adopt_secrets(task, bundle)
         binder = task.binder()
         given = _serde.loads(inputs, self.blobs, values)
@@ -197,6 +200,7 @@ class Rehearsal:
 
     def _child(self, spec: TaskSpec, inputs: Encoded, action: bytes) -> "Rehearsal":
         task = load_task(spec.loader, self._bundle)
+        moving.check(task)
         return Rehearsal(
             self._row, self._bundle, task, action, inputs.data, self._values, self.depth + 1
         )
@@ -300,8 +304,15 @@ class Rehearsal:
         return self._draws - 1
 
 
-def rehearse(row: RunRow, found: "ActionDetail") -> Rehearsal:
+def rehearse(row: RunRow, found: "ActionDetail", tell: Callable[[str], None]) -> Rehearsal:
     """Make this process what the run's workers were; return the action to execute again.
+
+    If its image has an environment of its own, this process becomes another one, in that.
+
+    Args:
+        row: The run.
+        found: The action.
+        tell: Is told in words when an environment has to be built first.
 
     Raises:
         ConfigurationError: The action is no call of a task.
@@ -318,6 +329,7 @@ def rehearse(row: RunRow, found: "ActionDetail") -> Rehearsal:
     _become_worker(row, bundle)
     recorded.install(bundle, link.blobs())
     task = _task_named(brief.task, row, bundle)
+    moving.move(task, ("debug", row.name, brief.id), tell)
     values = {}
     for match in _FUTURE.finditer(found.inputs):
         needed = link.views().action(row.key, match[1].hex())
@@ -330,7 +342,8 @@ def _become_worker(row: RunRow, bundle: Bundle) -> None:
     if bundle.cwd and Path(bundle.cwd).is_dir():
         os.chdir(bundle.cwd)
     sys.argv[:] = bundle.argv or sys.argv
-    sys.path[:] = dict.fromkeys((*bundle.sys_path, *sys.path))
+    paths = own_paths(bundle.sys_path) if is_an_images() else bundle.sys_path
+    sys.path[:] = dict.fromkeys((*paths, *sys.path))
     if row.options:
         os.environ.update(msgspec.msgpack.decode(row.options, type=RunOptions).env_vars)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import os
 from typing import TYPE_CHECKING, Any
 
 from perdure._api.hooks import no_state
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from perdure._core.model import Bundle
 
 _states: "dict[Hook, Any]" = {}
+
+
+def adopt_variables(task: "Task[..., Any]") -> None:
+    """Set the environment variables of a task, and of its image."""
+    settings = task.settings
+    if settings.image is not None:
+        from perdure._api import recipes
+
+        os.environ.update(recipes.variables(settings.image))
+    os.environ.update(settings.env_vars)
 
 
 def adopt_secrets(task: "Task[..., Any]", bundle: "Bundle") -> None:
