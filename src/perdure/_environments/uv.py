@@ -1,6 +1,7 @@
 """Running uv: where it is, what it says, and how it is stopped."""
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ _SAID = 2000
 """Characters of what uv said last that go into an error."""
 
 _POLL_SECONDS = 0.02
+_FULL = os.strerror(errno.ENOSPC)
 _NETWORK = re.compile(
     r"error sending request|client error \(Connect\)|dns error|operation timed out|"
     r"connection (refused|reset|closed)|HTTP status server error",
@@ -120,4 +122,5 @@ def _failed(said: str, arguments: Sequence[str]) -> EnvironmentBuildError:
     text = f"uv {' '.join(arguments[:2])} failed:\n{said}"
     if _NETWORK.search(said):
         return EnvironmentUnavailableError(text)
-    return EnvironmentBuildError(text)
+    full = "make room, or set PERDURE_HOME to a folder with more" if _FULL in said else ""
+    return EnvironmentBuildError(text, hint=full)
