@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from uvloop import new_event_loop
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from perdure._views.sqlite import SqliteViews
 
 Result = TypeVar("Result")
+
+MANY_RUNS = 20
+"""Names of runs that people are told at once."""
 
 POLL_SECONDS = 0.1
 """How often a run that another process drives is looked at."""
@@ -183,18 +186,16 @@ class Runtime:
             self._emitter.follow(name, row.phase)
 
     def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
-        end: Pending[RunRow] = Pending()
-
         async def follow() -> None:
             ended = await work
-            self._ends[name] = end
-            ended.add_done_callback(lambda _: self._over(name, ended, end))
+            self._ends[name] = Pending()
+            ended.add_done_callback(partial(self._over, name))
 
         self._run(follow())
 
-    def _over(self, name: str, ended: "asyncio.Future[RunRow]", end: Pending[RunRow]) -> None:
+    def _over(self, name: str, ended: "asyncio.Future[RunRow]") -> None:
         """Pass the end on; from now on the journal tells of the run, unless it could not."""
-        error = ended.exception()
+        end, error = self._ends[name], ended.exception()
         if error is not None:
             end.fail(error)
         else:
@@ -285,14 +286,21 @@ class Runtime:
             return
         unfinished = [name for name, end in self._ends.items() if not end.is_done]
         if unfinished and getattr(sys, "last_type", None) is None:
-            _warn(f"waiting for {', '.join(unfinished)} (Ctrl-C leaves it resumable)")
+            _warn(f"waiting for {_listed(unfinished)} (Ctrl-C leaves it resumable)")
             with contextlib.suppress(KeyboardInterrupt, Exception):
                 for name in unfinished:
                     self.wait(name)
         left = [name for name, end in self._ends.items() if not end.is_done]
         self.shutdown()
-        for name in left:
+        for name in left[:MANY_RUNS]:
             _warn(f"run {name} was interrupted; go on with: perdure resume {name}")
+        if len(left) > MANY_RUNS:
+            _warn(f"and so were {len(left) - MANY_RUNS} more: perdure ls --phase interrupted")
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - MANY_RUNS
+    return ", ".join(names[:MANY_RUNS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _echo(text: str) -> None:

@@ -25,6 +25,8 @@ class Pending(Generic[T]):
         is_done: Whether it is there.
     """
 
+    __slots__ = ("_error", "_gate", "_result", "is_done")
+
     def __init__(self) -> None:
         self._gate = threading.Lock()
         self._gate.acquire()  # closed until there is something to fetch

@@ -84,6 +84,9 @@ class Journal(Protocol):
             RunInUseError: Another owner holds it and lives.
         """
 
+    def forget(self, run: int) -> None:
+        """Drop what is kept in memory for :meth:`lookup`: nothing is asked about the run soon."""
+
     def release(self, run: int, epoch: int) -> None:
         """Give the lease back; a stale epoch changes nothing."""
 

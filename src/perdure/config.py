@@ -1,5 +1,6 @@
 """Settings of a process that drives runs: from arguments, then environment, then defaults."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ Durability = Literal["full", "process"]
 
 _CHECKPOINTS, _REPORTS = "checkpoints", "reports"
 _LONGEST_NAME = 200
+_PARK_HINT = 'give seconds, 0 or more, or "never"'
 
 
 def _default_home() -> Path:
@@ -89,6 +91,27 @@ def declared_resources(
     return amounts
 
 
+def _default_park_after() -> float:
+    value = os.environ.get("PERDURE_PARK_AFTER") or "10"
+    try:
+        return checked_park_after("never" if value.lower() == "never" else float(value))
+    except (ValueError, ConfigurationError):
+        raise ConfigurationError(f"PERDURE_PARK_AFTER is {value!r}", hint=_PARK_HINT) from None
+
+
+def checked_park_after(value: object) -> float:
+    """Return the seconds, infinite for ``"never"``.
+
+    Raises:
+        ConfigurationError: It makes no sense.
+    """
+    if value == "never":
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ConfigurationError(f"park_after is {value!r}", hint=_PARK_HINT)
+    return float(value)
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
@@ -115,6 +138,8 @@ class Config:
             path of a file; "": nowhere, unless the client library itself is configured.
         echo: Show what tasks print in this process, too (``PERDURE_ECHO``, default on; ``0``
             turns it off). It is kept in the logs either way.
+        park_after: Seconds of waiting after which an attempt gives its worker back
+            (``PERDURE_PARK_AFTER``, default 10); 0: at once, infinite: never.
     """
 
     home: Path = field(default_factory=_default_home)
@@ -125,6 +150,7 @@ class Config:
     storage: str = field(default_factory=_default_storage)
     echo: bool = field(default_factory=_default_echo)
     openlineage: str = field(default_factory=_default_openlineage)
+    park_after: float = field(default_factory=_default_park_after)
 
     def checked(self) -> "Config":
         """Return these settings.

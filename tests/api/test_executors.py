@@ -111,6 +111,7 @@ def _scoped(controller, depth, call):
     class Session:
         blobs = controller.blobs
         home, sync = Path("nowhere"), False
+        underway = frozenset()
 
     attempt = Attempt(m.Assign(1, 1, "r", b"i" * 16, 0, b"", depth=depth), "w.t", Session())
     scope.set_process_wide(attempt)

@@ -375,6 +375,17 @@ def test_lookup_works_again_after_a_release(journal: Journal) -> None:
     assert read(journal, row) == [recorded(row)]
 
 
+def test_a_run_that_was_forgotten_for_a_while_is_looked_up_as_before(journal: Journal) -> None:
+    run, epochs = started(journal)
+    row, more = done(run, 1), done(run, 2)
+    journal.commit([row], epochs)
+    journal.forget(run)  # nothing is known of it yet
+    read(journal, row)
+    journal.forget(run)
+    assert not journal.commit([more], epochs), "the lease is kept"
+    assert read(journal, row, more) == [recorded(row), recorded(more)]
+
+
 def test_lookup_of_many_ids_at_once(journal: Journal) -> None:
     run, epochs = started(journal)
     rows = [done(run, seq) for seq in range(1, 1700)]

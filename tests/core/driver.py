@@ -29,6 +29,7 @@ from perdure._core.model import (
 )
 from perdure._core.model import TimeoutPolicy as Timeout
 from perdure._core.orders import Deliver, Start, Tell
+from perdure._core.parking import NEVER
 from perdure._core.records import ActionRow, AttemptRow, CacheQuery, Claim, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run, Worker
 from perdure._core.transitions import Stage
@@ -121,12 +122,14 @@ class Driver:
         memory: int = 1000,
         gpus: tuple[str, ...] = (),
         custom: tuple[tuple[str, float], ...] = (),
+        park_after: float = NEVER,
     ) -> None:
         self.journal = journal or MemoryJournal()
         self.now = 100.0
         devices = tuple(Device(str(place), kind) for place, kind in enumerate(gpus))
         capacity = Capacity(cpu=cpu, memory=memory, custom=custom, devices=devices)
         self.machine = Machine(capacity, grace=0.5)
+        self.machine.parking.after = park_after
         self.machine.advance(self.now)
         self.hold_commits = self.hold_answers = self.hold_workers = self.hold_consults = False
         self.orders: list[tuple[int, Any]] = []
@@ -456,7 +459,8 @@ class Driver:
 
     def restarted(self) -> "Driver":
         """SIGKILL of the controller; another one finds the journal."""
-        driver = Driver(self.machine.scheduler.ledger.capacity.cpu, self.journal)
+        cpu, after = self.machine.scheduler.ledger.capacity.cpu, self.machine.parking.after
+        driver = Driver(cpu, self.journal, park_after=after)
         driver.now = self.now
         driver.machine.advance(self.now)
         return driver

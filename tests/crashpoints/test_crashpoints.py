@@ -10,7 +10,7 @@ from crashpoints.proxy import CrashingJournal
 from perdure._journal.memory import MemoryJournal
 from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import Journal
-from simulation.programs import Node, expected, twin
+from simulation.programs import Node, expected, sleepers, twin
 from simulation.world import NONE, World
 
 Open = Callable[[], Journal]
@@ -54,10 +54,17 @@ def program() -> Node:
     )  # fmt: skip
 
 
-def run(journal: Journal, at: int = 0, *, written: bool = False) -> tuple[World, CrashingJournal]:
-    """Run the program to its end, with a crash at the ``at``-th commit."""
+def run(
+    journal: Journal, at: int = 0, *, written: bool = False, parks: bool = False
+) -> tuple[World, CrashingJournal]:
+    """Run the program to its end, with a crash at the ``at``-th commit.
+
+    With ``parks`` it is one that sleeps, and that is parked whenever it does.
+    """
     proxy = CrashingJournal(journal, at, written=written)
-    world = World(1, NONE, program=program(), journal=proxy)
+    world = World(1, NONE, program=sleepers(1) if parks else program(), journal=proxy)
+    if parks:
+        world.park_after = world.shell.machine.parking.after = 0.0
     proxy.crash = world.crash
     world.live()
     return world, proxy
@@ -74,6 +81,17 @@ def test_p3_a_crash_at_any_commit_changes_nothing(open_journal: Open, written: b
         assert len(world.shells) == 2, f"it was to crash at commit {at}"
         assert world.result == undisturbed.result
         assert crashed.load_run("sim").outcome == undisturbed.result
+
+
+@pytest.mark.parametrize("written", [False, True], ids=["before", "after"])
+def test_p3_a_crash_at_any_commit_changes_nothing_for_what_is_parked(written: bool) -> None:
+    undisturbed, proxy = run(MemoryJournal(), parks=True)
+    assert int(undisturbed.result.value) == expected(undisturbed.program)
+    assert undisturbed.dozed
+    for at in range(1, proxy.commits + 1):
+        world, _ = run(MemoryJournal(), at, written=written, parks=True)
+        assert len(world.shells) == 2, f"it was to crash at commit {at}"
+        assert world.result == undisturbed.result
 
 
 def test_a_crash_after_a_commit_costs_less_work_than_one_before_it() -> None:

@@ -279,6 +279,23 @@ def _make_strict(rng: random.Random, node: Node) -> None:
             node.retries += 1
 
 
+def sleepers(seed: int) -> Node:
+    """Return a program that does little else than to sleep, and to wait for those that do."""
+    colour = seed % 2 == 0
+    child = Node("r.0.0", colour, naps=2, steps=1, retries=1, fails=1)
+    parent = Node("r.0.1", not colour, [[Node("r.0.1.0.0", colour, naps=1)]], naps=1)
+    return Node("r", seed % 3 > 0, [[child], [parent]], naps=3, steps=1)
+
+
+def with_budget(node: Node) -> Node:
+    """Return the program with more retries than there are crashes."""
+    node.generous = True
+    for group in node.groups:
+        for child in group:
+            with_budget(child)
+    return node
+
+
 def expected(node: Node) -> int | None:
     """Return the node's value, or None if it ends in failure, whoever dies meanwhile."""
     if node.fails == ALWAYS:

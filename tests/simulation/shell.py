@@ -11,6 +11,7 @@ from perdure._core.keys import key_of, policy_of
 from perdure._core.machine import Machine
 from perdure._core.model import InputMark, Outcome
 from perdure._core.orders import Start
+from perdure._core.parking import first_moment, is_dormant
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run, Worker
 from simulation.worker import Body, Known, SimWorker
@@ -33,24 +34,46 @@ class Shell:
         self.world = world
         self.alive = self.owner = True
         self.machine = Machine(world.capacity, first_worker=number * 1000, grace=0.1)
+        self.machine.parking.after = world.park_after
         self.workers: dict[int, SimWorker] = {}
         self.pending: list[Any] = []
         self.writing = False
-        journal, key = world.journal, world.key
-        epoch = journal.acquire(key, f"c{number}", lambda _: False)
-        self.run = Run(key=key, name="sim", epoch=epoch)
-        self.run.next_seq = journal.last_seq(key) + 1
+        self.number = number
+        self.run = self.take_over()
+
+    def take_over(self) -> Run:
+        """Acquire the run."""
+        journal, key = self.world.journal, self.world.key
+        epoch = journal.acquire(key, f"c{self.number}", lambda _: False)
+        return Run(key=key, name="sim", epoch=epoch, next_seq=journal.last_seq(key) + 1)
 
     def begin(self) -> None:
         """Drive the run from what the journal holds."""
+        self.at(self.world.now, self.drive)
+        self.keep_ticking()
+
+    def drive(self) -> None:
         program = self.world.program
         root = root_id("sim")
         self.world.nodes[root] = program
-        self.at(
-            self.world.now,
-            lambda: self.machine.start_run(self.run, program.spec, root, b""),
-        )
-        self.keep_ticking()
+        self.machine.start_run(self.run, program.spec, root, b"")
+
+    def doze(self) -> None:
+        """Forget a run in which nothing happens, until something does."""
+        dormant, self.machine.effects.dormant = self.machine.effects.dormant, []
+        for run in dormant:
+            if is_dormant(run):
+                self.world.dozed += 1
+                if (moment := first_moment(run)) < math.inf:
+                    self.at(moment, self.wake)
+                self.machine.drop_run(run.key)
+
+    def wake(self) -> None:
+        if self.writing or self.pending:  # what is read now is to be what was written then
+            self.at(self.world.now + 0.001, self.wake)
+        elif self.owner and self.run.key not in self.machine.runs:
+            self.run = self.take_over()
+            self.drive()
 
     def kill(self) -> None:
         """SIGKILL: memory is gone, workers follow."""
@@ -71,6 +94,7 @@ class Shell:
 
     def keep_ticking(self) -> None:
         self.machine.flush()
+        self.machine.parking.look()
         self.machine.scheduler.retire_idle(self.world.now)
         self.at(self.world.now + FLUSH_SECONDS, self.keep_ticking)
 
@@ -115,6 +139,7 @@ class Shell:
         effects.ended.clear()
         check(machine)
         self.no_more_computes_than_there_are_cores()
+        self.doze()
 
     def spawn(self, asked: Worker) -> None:
         number, pool = asked.number, asked.pool
@@ -141,7 +166,9 @@ class Shell:
 
         def take() -> None:
             found = self.world.journal.lookup(self.run.key, [row.id])[row.id]
-            if found.outcome is None:
+            if self.run.key not in self.machine.runs:
+                self.wake()  # whoever answers tries again
+            elif found.outcome is None:
                 self.answer(lambda: self.machine.outside.signal(self.run, found, outcome, "me"))
 
         self.at(self.world.now + self.world.rng.uniform(0.0001, 0.002), take)

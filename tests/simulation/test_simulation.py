@@ -16,7 +16,16 @@ from perdure._core.explaining import explain
 from perdure._core.overview import overview
 from perdure._core.reasons import Running, Unexplained
 from perdure._core.state import Action, Attempt
-from simulation.programs import SCARCE, Node, expected, make, make_scarce, twin
+from simulation.programs import (
+    SCARCE,
+    Node,
+    expected,
+    make,
+    make_scarce,
+    sleepers,
+    twin,
+    with_budget,
+)
 from simulation.world import NONE, Faults, World
 
 HERE = Path(__file__).parent
@@ -186,3 +195,25 @@ def test_two_hash_seeds_give_the_same_trace() -> None:
     ]
     assert traces[0] == traces[1]
     assert len(traces[0].splitlines()) > 10
+
+
+@pytest.mark.parametrize(
+    ("weather", "seed"), [([*WEATHERS][seed % len(WEATHERS)], seed) for seed in range(SEEDS // 4)]
+)
+def test_p3_what_is_parked_most_of_the_time_survives_any_faults(weather: str, seed: int) -> None:
+    faults = WEATHERS[weather]
+    program = sleepers(seed)
+    if faults.guilty:
+        program = with_budget(program)
+    world = World(seed, faults, cores=2 + seed % 3, program=program)
+    world.park_after = world.shell.machine.parking.after = (0.0, 0.01)[seed % 2]
+    assert value_of(world) == expected(world.program)
+    assert world.parked
+
+
+def test_in_calm_weather_whole_runs_sleep() -> None:
+    worlds = [World(seed, NONE, program=sleepers(seed)) for seed in range(5)]
+    for world in worlds:
+        world.park_after = world.shell.machine.parking.after = 0.0
+        world.live()
+    assert all(world.dozed > 1 for world in worlds)

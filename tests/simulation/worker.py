@@ -9,7 +9,7 @@ from perdure._core.ids import action_id, digest
 from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import Failure, Outcome
-from perdure._core.orders import Deliver, Interrupt, Quit, TakeBack, Tell, Unknown
+from perdure._core.orders import Deliver, Interrupt, Park, Quit, TakeBack, Tell, Unknown
 from perdure._core.records import ActionRow, Page
 from simulation.programs import ALWAYS, MODULUS, Node, answer, mix
 
@@ -68,6 +68,7 @@ class Body:
     said: bytes | None = None
     started: bool = False
     blocked: bool = False
+    in_step: bool = False
 
 
 class SimWorker:
@@ -113,6 +114,8 @@ class SimWorker:
                 self.delivered(parent, id_, ABSENT)
             case TakeBack(handles):
                 self.give_back(handles)
+            case Park(handle):
+                self.leave(handle)
             case Interrupt(handle, reason):
                 self.interrupt(handle, reason)
             case Quit():
@@ -128,6 +131,23 @@ class SimWorker:
         body = self.bodies.get(handle)
         if body is not None and not (body.node.stubborn and body.started):
             self.end(body, Failure("Cancelled", reason, code=reason, retryable=False))
+
+    def leave(self, handle: int) -> None:
+        """Leave an attempt that waits for its calls; a sync worker dies of it."""
+        body = self.bodies.get(handle)
+        if body is None:
+            return
+        rests = body.blocked and None in body.waiting.values() and not body.in_step
+        if not rests or self.world.rng.random() < 0.2:
+            self.tell(lambda m: m.parking.stays(handle))
+            return
+        self.world.parked += 1
+        whole = not self.is_async or (len(self.bodies) == 1 and self.world.rng.random() < 0.2)
+        number = self.number
+        self.tell(lambda m: m.parking.left(number, handle, (), whole=whole))
+        del self.bodies[handle]
+        if whole:
+            self.die(guilty=False)
 
     def die(self, *, guilty: bool) -> None:
         """The process ends at once; the operating system tells, after what it had sent."""
@@ -220,7 +240,7 @@ class SimWorker:
             return
         if request.awaited is not None:
             body.waiting = {id_: request.claimed.get(id_) for id_ in request.awaited}
-            body.blocked = not request.step
+            body.blocked, body.in_step = not request.step, request.step
             if not self.is_async and body.blocked:
                 self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
         for _, command in request.calls:

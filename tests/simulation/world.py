@@ -11,6 +11,7 @@ from typing import Any
 from perdure._core import failures
 from perdure._core.model import Capacity, LowMemory, MemoryUse, Outcome
 from perdure._core.outside import answered
+from perdure._core.parking import NEVER
 from perdure._core.records import ActionRow, RunRow
 from perdure._core.state import WorkerEnd
 from perdure._journal.memory import MemoryJournal
@@ -62,6 +63,8 @@ class World:
         damaged: How many kept values were found damaged, if there were any.
         answers: What somebody answers to each condition, from the moment on at which it is asked.
         settled: Answers of which whoever gave them knows that they are recorded.
+        parked: How often an attempt was parked; likewise ``dozed``, of the whole run.
+        park_after: When it is.
         flaws: How often each node has failed; likewise ``hung``.
     """
 
@@ -89,7 +92,8 @@ class World:
         self.flaws: dict[str, int] = {}
         self.hung: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
-        self.damaged = 0
+        self.damaged = self.parked = self.dozed = 0
+        self.park_after = random.Random(seed).choice((NEVER, 0.0, 0.0, 0.02, 0.1))
         self.answers: dict[bytes, Outcome] = {}
         self.settled: dict[bytes, Outcome] = {}
         self.result: Outcome | None = None

@@ -19,6 +19,7 @@ class Session:
         self.lock = threading.Lock()
         self.messages: list[Message] = []
         self.blobs = self.home = None
+        self.underway = set()
         self.sync = False
         self.pages = pages
         self.attempt: Attempt

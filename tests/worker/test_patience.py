@@ -63,6 +63,7 @@ class Session:
         self.lock = threading.Lock()
         self.messages: list[Message] = []
         self.blobs = self.home = None
+        self.underway = set()
         self.sync = False
         self.patience = Patience()
 

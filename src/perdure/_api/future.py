@@ -254,7 +254,7 @@ class ThreadFuture(Future[T]):
         if not self._done:
             if _get_running_loop() is not None:
                 raise self._would_block()
-            with self._scope.waiting(self.done, self.action_id):
+            with self._scope.waiting(self.done, self.action_id, timed=timeout is not None):
                 if not self.wait_here(timeout):
                     raise TimeoutError(f"{self.task} has no outcome after {timeout} seconds")
         if self._cancelled:

@@ -8,7 +8,7 @@ worker executes one attempt at a time, that attempt is also known to the whole p
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,6 +34,7 @@ class Scope(Protocol):
         depth: 0 for the root action.
         report: What it has reported so far, if anything.
         sync: Whether what is stored must survive power loss.
+        underway: Steps whose code is running, of this attempt and its neighbours.
     """
 
     run: str
@@ -44,6 +45,7 @@ class Scope(Protocol):
     depth: int
     report: "Report | None"
     sync: bool
+    underway: set[Any]
 
     @property
     def home(self) -> Path:
@@ -121,11 +123,12 @@ class Scope(Protocol):
         """The failure of this child has been seen by user code."""
 
     def waiting(
-        self, done: Callable[[], bool], action: bytes = b""
+        self, done: Callable[[], bool], action: bytes = b"", *, timed: bool = False
     ) -> AbstractContextManager[None]:
         """The calling thread waits inside this block, until children have made it ``done``.
 
-        ``action`` is the one child whose outcome does that; b"": any may.
+        ``action`` is the one child whose outcome does that; b"": any may. ``timed`` means that it
+        may go on earlier, when some time is over.
         """
 
     def scratch(self) -> Path:
@@ -159,3 +162,8 @@ def forget() -> None:
     """Be outside any run: in a child that was forked inside one."""
     _current.set(None)
     set_process_wide(None)
+
+
+def of(context: Context) -> Scope | None:
+    """Return the attempt that code in this context runs in."""
+    return context.get(_current)

@@ -21,14 +21,15 @@ from perdure.errors import SerializationError
 class Step:
     """One execution of a step within an attempt.
 
-    With ``blocking`` the calling thread waits for the journal itself, which takes about as long as
-    one write to disk. On an event loop that is as good as any short computation.
+    Inside its ``with`` block it is underway. With ``blocking`` the calling thread waits for the
+    journal itself, which takes about as long as one write to disk. On an event loop that is as good
+    as any short computation.
     """
 
     def __init__(
         self, scope: Scope, name: str, inputs: dict[str, Any], *, blocking: bool = False
     ) -> None:
-        self._scope = scope
+        self.scope = scope
         self._blocking = blocking
         self._name = name
         try:
@@ -41,25 +42,29 @@ class Step:
 
     def lookup(self) -> Future[Any] | None:
         """Ask for the recorded outcome; None if there cannot be one."""
-        if not self._scope.replay:
+        if not self.scope.replay:
             return None
-        return self._scope.lookup(self._action, self._name, blocking=self._blocking)
+        return self.scope.lookup(self._action, self._name, blocking=self._blocking)
 
-    def began(self) -> None:
+    def __enter__(self) -> None:
         """Take the time: nothing was recorded, the step starts now."""
+        self.scope.underway.add(self)
         self._started = time.time()
+
+    def __exit__(self, *error: object) -> None:
+        self.scope.underway.discard(self)
 
     def request(self, request: Request) -> Future[Any]:
         """Have the controller do it; the future is done once the outcome is committed."""
         masking.refuse(f"what {self._name} is given", self._inputs.data)
-        return self._scope.errand(
+        return self.scope.errand(
             self._action, self._name, self._inputs, request, blocking=self._blocking
         )
 
     def succeeded(self, value: Any) -> Future[Any]:
         """Record the value; the future is done once it is committed."""
         try:
-            outcome = _serde.dumps(value, self._scope.blobs)
+            outcome = _serde.dumps(value, self.scope.blobs)
         except SerializationError as error:
             error.task = error.task or self._name
             raise
@@ -67,7 +72,7 @@ class Step:
 
     def failed(self, error: Exception) -> Future[Any]:
         """Record the error; the future is done once it is committed."""
-        return self._record(_serde.dump_error(error, self._scope.blobs, retryable=True))
+        return self._record(_serde.dump_error(error, self.scope.blobs, retryable=True))
 
     def _record(self, outcome: _serde.Encoded | Failure) -> Future[Any]:
         if (mask := masking.installed()) is not None:
@@ -76,7 +81,7 @@ class Step:
                 outcome = mask.failure(outcome)
             else:
                 mask.refuse(f"the value of {self._name}", outcome.data)
-        return self._scope.record(
+        return self.scope.record(
             self._action,
             self._name,
             self._inputs,
@@ -92,9 +97,9 @@ def run_step(step: Step, function: Callable[[], Any]) -> Any:
     found = step.lookup()
     if found is not None and settled(found):
         return found.result()
-    step.began()
     try:
-        value = function()
+        with step:
+            value = function()
     except Exception as error:
         step.failed(error).exception()
         raise
@@ -107,9 +112,9 @@ async def run_step_aio(step: Step, function: Callable[[], Any]) -> Any:
     found = step.lookup()
     if found is not None and await settled_aio(found):
         return found.result()
-    step.began()
     try:
-        value = await function()
+        with step:
+            value = await function()
     except Exception as error:
         await committed(step.failed(error))
         raise

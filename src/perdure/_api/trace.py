@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any, TypeVar
 
 from perdure._api.scope import current
@@ -110,12 +110,12 @@ def _generator(traced: _Traced) -> Callable[..., Any]:
         if found is not None and settled(found):
             yield from found.result()
             return
-        step.began()
         items: list[Any] = []
         try:
-            for item in call():
-                items.append(item)
-                yield item
+            with step:
+                for item in call():
+                    items.append(item)
+                    yield item
         except Exception as error:
             step.failed(error).exception()
             raise
@@ -133,15 +133,14 @@ def _async_generator(traced: _Traced) -> Callable[..., Any]:
             for item in found.result():
                 yield item
             return
-        if step is not None:
-            step.began()
         items: list[Any] = []
         try:
-            async with aclosing(call()) as source:
-                async for item in source:
-                    if step is not None:
-                        items.append(item)
-                    yield item
+            with nullcontext() if step is None else step:
+                async with aclosing(call()) as source:
+                    async for item in source:
+                        if step is not None:
+                            items.append(item)
+                        yield item
         except Exception as error:
             if step is not None:
                 await committed(step.failed(error))

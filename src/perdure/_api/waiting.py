@@ -126,7 +126,8 @@ def _in_order(futures: Sequence[Future[T]], timeout: float | None) -> Iterator[F
         try:
             if done.empty() and scope is not None:
                 left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                with scope.waiting(lambda: not done.empty()):
+                timed = deadline is not None
+                with scope.waiting(lambda: not done.empty(), timed=timed):
                     future = done.get(timeout=left)
             else:
                 future = done.get_nowait()

@@ -39,7 +39,10 @@ def _explained(controller: "Controller", name: str, action: bytes | None) -> Exp
     machine = controller.machine
     run = next((run for run in machine.runs.values() if run.name == name), None)
     if run is None:
-        return Explained(driven=False, chain=(), left=0)
+        dormant = controller.dormitory.find(name)
+        if dormant is None:
+            return Explained(driven=False, chain=(), left=0)
+        return Explained(driven=True, chain=(dormant.explained(),), left=dormant.left)
     target = run.actions.get(run.root if action is None else action)
     chain = explain(machine, target, controller.crew.pids()) if target is not None else ()
     return Explained(driven=True, chain=chain, left=len(run.actions))

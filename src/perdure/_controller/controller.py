@@ -10,14 +10,13 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from perdure._controller.consulting import Consulting
 from perdure._controller.crew import Crew
+from perdure._controller.dormancy import Dormant, Dormitory
+from perdure._controller.driven import Driven, at_end, of_run, options
 from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
@@ -28,7 +27,7 @@ from perdure._core.errands import Errand
 from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
-from perdure._core.model import Capacity, Outcome, Phase, RunOptions, phase_of
+from perdure._core.model import Capacity, Outcome, Phase
 from perdure._core.records import ActionRow, Page, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
 from perdure._ports import Engine, Journal, Values
@@ -41,16 +40,6 @@ FLUSH_SECONDS = 0.2
 """How often unfinished actions are written for people to see."""
 
 UPKEEP_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class Driven:
-    """A run this controller drives, and whoever waits for its end."""
-
-    run: Run
-    ended: "asyncio.Future[RunRow]"
-    row: RunRow
-    finishing: "asyncio.Task[None] | None" = None
 
 
 class Controller:
@@ -88,22 +77,24 @@ class Controller:
             first_worker=time.time_ns() // 1_000_000 << 12,
             grace=config.grace,
         )
+        self.machine.parking.after = config.park_after
         self.crew = Crew(self, echo)
-        self._runs: dict[int, Driven] = {}
+        self.runs: dict[int, Driven] = {}
+        self.dormitory = Dormitory(self)
         self._settling = False
         self._stopping = False
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = math.inf
         self._flushing = False
-        self._starting = asyncio.Lock()
+        self.starting = asyncio.Lock()
         self._finishing: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Listen, and get the engine ready."""
         self._loop = asyncio.get_running_loop()
         self._conversation = LoopConversation(self._loop)
-        self._scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
-        self._consulting = Consulting(self.journal, self._values, self._scribe, self._is_alive)
+        self.scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
+        self._consulting = Consulting(self.journal, self._values, self.scribe, self._is_alive)
         address = self.presence.contact.address
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
         await self.crew.start(address, self.token)
@@ -112,13 +103,14 @@ class Controller:
     async def stop(self) -> None:
         """End all work; runs that are not finished become resumable."""
         self._stopping = True
-        for driven in list(self._runs.values()):
+        await self.dormitory.stop()
+        for driven in list(self.runs.values()):
             await self._leave(driven)
         await asyncio.gather(*self._finishing)
         self.settle()
         await self.crew.stop()
         self._server.close()
-        self._scribe.close()
+        self.scribe.close()
         self.presence.close()
 
     # --- runs -------------------------------------------------------------------------------------
@@ -129,8 +121,8 @@ class Controller:
         Raises:
             RunConflictError: The name exists.
         """
-        async with self._starting:
-            row.key = await self._scribe.call(self.journal.create_run, row)
+        async with self.starting:
+            row.key = await self.scribe.call(self.journal.create_run, row)
             return await self._drive(row, fresh=True)
 
     async def drive(
@@ -144,25 +136,38 @@ class Controller:
             RunNotFoundError: There is none of that name.
             RunInUseError: A live controller drives it.
         """
-        async with self._starting:
-            row = await self._scribe.call(self.journal.load_run, name)
+        async with self.starting:
+            row = await self.scribe.call(self.journal.load_run, name)
             if row is None:
                 raise RunNotFoundError(f"there is no run {name!r} in {self.config.home}")
-            driven = self._runs.get(row.key)
+            driven = self.runs.get(row.key)
             if driven is not None and driven.finishing is None:
                 return driven.ended
+            if (dormant := self.dormitory.get(row.key)) is not None:
+                return dormant.ended
             if driven is not None and driven.finishing is not None:
                 await driven.finishing
             return await self._drive(row, fresh=False, strict=strict, mixed=mixed)
 
+    async def take_up(self, row: RunRow, dormant: Dormant) -> None:
+        """Go on with a run that was dormant."""
+        strict, mixed = dormant.strict, dormant.mixed
+        await self._drive(row, fresh=False, strict=strict, mixed=mixed, ended=dormant.ended)
+
     async def _drive(
-        self, row: RunRow, *, fresh: bool, strict: bool = False, mixed: bool = False
+        self,
+        row: RunRow,
+        *,
+        fresh: bool,
+        strict: bool = False,
+        mixed: bool = False,
+        ended: "asyncio.Future[RunRow] | None" = None,
     ) -> "asyncio.Future[RunRow]":
-        journal, call = self.journal, self._scribe.call
-        options = _options(row)
+        journal, call = self.journal, self.scribe.call
+        given = options(row)
         root, recover = root_id(row.name), 0
-        if options.recover_from:
-            root, recover = await self._origin(options.recover_from)
+        if given.recover_from:
+            root, recover = await self._origin(given.recover_from)
         epoch = await call(journal.acquire, row.key, self.presence.name, self._is_alive)
         last_seq = 0 if fresh else await call(journal.last_seq, row.key)
         run = Run(
@@ -173,15 +178,15 @@ class Controller:
             context=row.context,
             created=row.created,
             recover=recover,
-            force=frozenset(options.force),
-            strict=strict or options.strict,
-            env_vars=options.env_vars,
-            cache=options.cache,
-            mixed=mixed or options.mixed,
+            force=frozenset(given.force),
+            strict=strict or given.strict,
+            env_vars=given.env_vars,
+            cache=given.cache,
+            mixed=mixed or given.mixed,
             next_seq=last_seq + 1,
         )
-        ended: asyncio.Future[RunRow] = self._loop.create_future()
-        self._runs[row.key] = Driven(run, ended, row)
+        ended = ended or self._loop.create_future()
+        self.runs[row.key] = Driven(run, ended, row)
         with self.batch():
             now = self.machine.now
             self.machine.effects.rows.append(RunEnd(run=row.key, phase=Phase.RUNNING, at=now))
@@ -190,26 +195,29 @@ class Controller:
 
     async def _origin(self, name: str) -> tuple[bytes, int]:
         """Return the root id that a rerun shares with the run it began with, and that run's key."""
-        row = await self._scribe.call(self.journal.load_run, name)
+        row = await self.scribe.call(self.journal.load_run, name)
         if row is None:
             raise RunNotFoundError(f"there is no run {name!r} to recover from")
-        before = _options(row).recover_from
+        before = options(row).recover_from
         root = (await self._origin(before))[0] if before else root_id(name)
         return root, row.key
 
     def ask(self, question: Callable[..., Result], *args: Any) -> "asyncio.Future[Result]":
         """Ask the journal, after what was written before."""
-        return self._scribe.call(question, *args)
+        return self.scribe.call(question, *args)
 
     def abort(self, name: str, action: bytes | None) -> tuple[bool, str]:
         """Stop a run of this controller, or one of its actions; tell whether that was possible."""
-        for driven in self._runs.values():
+        for driven in self.runs.values():
             if driven.row.name != name:
                 continue
             with self.batch():
                 if self.machine.abort(driven.run, action, "aborted by request"):
                     return True, "aborted"
             return False, "it has finished already"
+        if (dormant := self.dormitory.find(name)) is not None:
+            self.in_background(self.dormitory.abort(dormant, action, "aborted by request"))
+            return True, "aborted"
         return False, f"run {name} is not driven by this process"
 
     async def _leave(self, driven: Driven) -> None:
@@ -217,15 +225,15 @@ class Controller:
         run = driven.run
         self.settle()
         decided = run.outcome
-        self._runs.pop(run.key, None)
+        self.runs.pop(run.key, None)
         self.machine.drop_run(run.key)
         if decided is None:
             end = RunEnd(run=run.key, phase=Phase.INTERRUPTED, at=time.time())
-            self._scribe.commit([end], [], {run.key: run.epoch})
+            self.scribe.commit([end], [], {run.key: run.epoch})
         with contextlib.suppress(StorageError):  # the lease ends with this process in any case
-            await self._scribe.call(self.journal.release, run.key, run.epoch)
+            await self.scribe.call(self.journal.release, run.key, run.epoch)
         if not driven.ended.done():
-            driven.ended.set_result(_ended(driven, decided))
+            driven.ended.set_result(at_end(driven, decided))
 
     def _is_alive(self, owner: str) -> bool:
         return is_alive(self.config.controllers, owner)
@@ -259,9 +267,12 @@ class Controller:
                 self.crew.carry_out(effects)
                 go_on = self._write(effects)
                 self._ask(effects)
-                ended, effects.ended = effects.ended, []
-                for run, outcome in ended:
+                over, effects.ended = effects.ended, []
+                for run, outcome in over:
                     self._run_ended(run, outcome)
+            if effects.dormant:
+                dormant, effects.dormant = effects.dormant, []
+                self.dormitory.admit(dormant)
         finally:
             self._settling = False  # or no batch would ever be settled again
         self._set_timer()
@@ -273,40 +284,40 @@ class Controller:
 
     def _write(self, effects: Effects) -> bool:
         """Have the rows committed; return whether they are already, and there is more to do."""
-        if not self._flushing and any(d.run.dirty or d.run.backlog for d in self._runs.values()):
+        if not self._flushing and any(d.run.dirty or d.run.backlog for d in self.runs.values()):
             self._flushing = True
             self._loop.call_later(FLUSH_SECONDS, self._flush)
         if not effects.rows:
             return False
         rows, effects.rows = effects.rows, []
         finished, effects.finished = effects.finished, []
-        rows = [row for row in rows if row.run in self._runs]
-        epochs = {key: self._runs[key].run.epoch for key in {row.run for row in rows}}
-        if self._scribe.idle and not self.machine.scheduler.computing():
+        rows = [row for row in rows if row.run in self.runs]
+        epochs = {key: self.runs[key].run.epoch for key in {row.run for row in rows}}
+        if self.scribe.idle and not self.machine.scheduler.computing():
             # Nobody is kept waiting by a commit here, and two changes of threads are saved.
-            self._scribe.commit_here(rows, finished, epochs)
+            self.scribe.commit_here(rows, finished, epochs)
             return True
-        self._scribe.commit(rows, finished, epochs)
+        self.scribe.commit(rows, finished, epochs)
         return False
 
     def _ask(self, effects: Effects) -> None:
         for run, ids in effects.lookups.items():
-            found = self._scribe.call(look_up, self.journal, run, ids)
+            found = self.scribe.call(look_up, self.journal, run, ids)
             found.add_done_callback(partial(self._found, run, ids))
         effects.lookups.clear()
         for attempt in effects.pages:
-            page = self._scribe.call(next_page, self.journal, attempt)
+            page = self.scribe.call(next_page, self.journal, attempt)
             page.add_done_callback(partial(self._read, attempt))
         effects.pages.clear()
         for errand in effects.errands:
-            outcome = self._scribe.call(run_errand, self.journal, errand)
+            outcome = self.scribe.call(run_errand, self.journal, errand)
             outcome.add_done_callback(partial(self._errand_done, errand))
         effects.errands.clear()
         if effects.consults:
             consults, effects.consults = effects.consults, []
-            self._in_background(self._consult(consults))
+            self.in_background(self._consult(consults))
         for attempt in effects.audits:
-            missing = self._scribe.call(missing_children, self.journal, attempt)
+            missing = self.scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
         effects.audits.clear()
 
@@ -318,6 +329,8 @@ class Controller:
     def _upkeep(self) -> None:
         with self.batch():
             self.machine.scheduler.retire_idle(self.machine.now)
+            self.machine.parking.look()
+        self.dormitory.look()
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)
 
     def _set_timer(self) -> None:
@@ -387,8 +400,8 @@ class Controller:
             self.settle()
 
     def _lost_lease(self, key: int) -> None:
-        driven = self._runs.pop(key, None)
-        if driven is None:
+        driven = self.runs.pop(key, None)
+        if self.dormitory.lost(key) or driven is None:
             return
         self.machine.drop_run(key)
         if not driven.ended.done():
@@ -408,26 +421,27 @@ class Controller:
 
     def _cannot_write(self, error: BaseException) -> None:
         """Nothing can be recorded: stop driving; what is recorded stays good."""
-        for key, driven in list(self._runs.items()):
-            del self._runs[key]
+        for key, driven in list(self.runs.items()):
+            del self.runs[key]
             self.machine.drop_run(key)
             if not driven.ended.done():
-                driven.ended.set_exception(_of_run(error, driven.row.name))
-            self._in_background(self._release(driven.run))
+                driven.ended.set_exception(of_run(error, driven.row.name))
+            self.in_background(self._release(driven.run))
+        self.dormitory.fail(error)
         with self.batch():
             self.machine.effects.rows.clear()
             self.machine.effects.finished.clear()
-        self._scribe.mend()
+        self.scribe.mend()
 
     def _run_ended(self, run: Run, outcome: Outcome) -> None:
-        driven = self._runs.get(run.key)
+        driven = self.runs.get(run.key)
         if driven is None or driven.ended.done():
             return
         self.crew.look()  # what tasks printed comes before what follows the run
-        driven.ended.set_result(_ended(driven, outcome))
-        driven.finishing = self._in_background(self._finish(run))
+        driven.ended.set_result(at_end(driven, outcome))
+        driven.finishing = self.in_background(self._finish(run))
 
-    def _in_background(self, work: "Coroutine[Any, Any, None]") -> "asyncio.Task[None]":
+    def in_background(self, work: "Coroutine[Any, Any, None]") -> "asyncio.Task[None]":
         """Start what :meth:`stop` waits for."""
         task = self._loop.create_task(work)
         self._finishing.add(task)
@@ -438,7 +452,7 @@ class Controller:
         """Let go of a run that has its outcome; what was cancelled below it is still written."""
         while run.actions:
             await asyncio.sleep(FLUSH_SECONDS / 4)
-        if self._runs.pop(run.key, None) is not None:
+        if self.runs.pop(run.key, None) is not None:
             self.machine.runs.pop(run.key, None)
             await self._release(run)
 
@@ -446,7 +460,7 @@ class Controller:
         """Give the lease back; while that cannot be written, try again: nobody drives the run."""
         while True:
             try:
-                await self._scribe.call(self.journal.release, run.key, run.epoch)
+                await self.scribe.call(self.journal.release, run.key, run.epoch)
             except StorageError:
                 if not self._stopping:  # otherwise it ends with this process, now
                     await asyncio.sleep(FLUSH_SECONDS)
@@ -467,25 +481,3 @@ class Controller:
         if attempt is not None and event.kind == "warning":
             action = attempt.action
             self.warn(f"{event.text} [run {action.run.name}, task {action.name}]")
-
-
-def _ended(driven: Driven, outcome: Outcome | None) -> RunRow:
-    """Return the run as it is now that it has ended, or been interrupted (no outcome)."""
-    if outcome is None:
-        return msgspec.structs.replace(driven.row, phase=Phase.INTERRUPTED)
-    return msgspec.structs.replace(
-        driven.row, phase=phase_of(outcome), outcome=outcome, ended=driven.run.ended or time.time()
-    )
-
-
-def _of_run(error: BaseException, name: str) -> BaseException:
-    """Return the error for those who wait for one of the runs that it stops."""
-    if not isinstance(error, StorageError):
-        return error
-    own = type(error)(error.message, hint=error.hint, run=name)
-    own.__cause__ = error.__cause__
-    return own
-
-
-def _options(row: RunRow) -> RunOptions:
-    return msgspec.msgpack.decode(row.options, type=RunOptions) if row.options else RunOptions()

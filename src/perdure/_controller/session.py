@@ -11,7 +11,17 @@ from perdure._controller.answering import answer
 from perdure._core.ids import DIGEST_BYTES
 from perdure._core.lifecycle import Ended
 from perdure._core.model import Outcome, TaskSpec
-from perdure._core.orders import Deliver, Interrupt, Order, Quit, Start, TakeBack, Tell, Unknown
+from perdure._core.orders import (
+    Deliver,
+    Interrupt,
+    Order,
+    Park,
+    Quit,
+    Start,
+    TakeBack,
+    Tell,
+    Unknown,
+)
 from perdure._core.outside import CONDITION
 from perdure._core.records import ActionRow
 from perdure._core.state import Worker
@@ -62,6 +72,8 @@ class Session(asyncio.Protocol):
             wire.Event: self._event,
             wire.StartedUp: self._started_up,
             wire.Worn: self._worn,
+            wire.Left: self._left,
+            wire.Stays: self._stays,
         }
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -213,6 +225,13 @@ class Session(asyncio.Protocol):
         assert self.worker is not None
         self._machine.worn(self.worker.number)
 
+    def _left(self, m: wire.Left) -> None:
+        assert self.worker is not None
+        self._machine.parking.left(self.worker.number, m.attempt, m.log, whole=m.whole)
+
+    def _stays(self, m: wire.Stays) -> None:
+        self._machine.parking.stays(m.attempt)
+
     # --- out --------------------------------------------------------------------------------------
 
     def carry_out(self, orders: list[Order]) -> None:
@@ -259,6 +278,8 @@ def _plain(order: Order) -> wire.Message:
     match order:
         case Interrupt(attempt, reason):
             return wire.Cancel(attempt, reason)
+        case Park(attempt):
+            return wire.Leave(attempt)
         case TakeBack(attempts):
             return wire.Revoke(attempts)
         case Tell(parent, page):

@@ -24,7 +24,12 @@ def take_signal(controller: "Controller", signal: Signal, reply: Reply) -> None:
     """Let a signal answer its condition; ``reply`` when that is recorded, or why it is not."""
     run = next((r for r in controller.machine.runs.values() if r.name == signal.run), None)
     if run is None:
-        reply(Answer(False, ELSEWHERE))
+        dormant = controller.dormitory.find(signal.run)
+        if dormant is None:
+            reply(Answer(False, ELSEWHERE))
+        else:
+            roused = controller.dormitory.rouse_soon(dormant)
+            roused.add_done_callback(lambda _: take_signal(controller, signal, reply))
         return
     read = controller.ask(controller.journal.lookup, run.key, [signal.action])
     read.add_done_callback(partial(_decide, controller, run, signal, reply))

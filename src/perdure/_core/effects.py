@@ -41,6 +41,8 @@ class Effects:
         limits: Workers whose memory is to be limited to their allowance, by number.
         told: Workers whose outbox is not empty, by number.
         ended: Runs whose root outcome is recorded.
+        dormant: Runs that may be forgotten for a while, once the rows are written: see
+            ``parking.py``.
         warnings: What people should know at once.
     """
 
@@ -56,4 +58,5 @@ class Effects:
     limits: dict[int, Worker] = field(default_factory=dict)
     told: dict[int, Worker] = field(default_factory=dict)
     ended: list[tuple[Run, Outcome]] = field(default_factory=list)
+    dormant: list[Run] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

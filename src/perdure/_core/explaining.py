@@ -47,6 +47,7 @@ _FURTHEST = (
     Stage.AUDITING,
     Stage.QUEUED,
     Stage.RETRYING,
+    Stage.PARKED,
     Stage.CONSULTING,
     Stage.WAITING,
     Stage.RECALLING,
@@ -80,6 +81,8 @@ def reason_of(
     match action.stage:
         case Stage.RUNNING if action.attempt is not None:
             return _on_worker(machine, action, action.attempt, pids)
+        case Stage.PARKED if waited := _children(action, None):
+            return waited
         case Stage.QUEUED if action.task is not None:
             return impediment(machine.scheduler, action.task.lane, pids), None
         case Stage.WAITING:
@@ -118,7 +121,7 @@ def _on_worker(
         return Stopping(worker=worker.number, pid=pid, why=action.ending), None
     if attempt.resuming:
         return resuming(machine.scheduler, attempt), None
-    if attempt.blocked and (waited := _children(attempt)):
+    if attempt.blocked and (waited := _children(action, attempt)):
         return waited
     behind = 0
     if not worker.pool.is_async and not attempt.blocked:
@@ -134,11 +137,12 @@ def _on_worker(
     return running, None
 
 
-def _children(attempt: Attempt) -> tuple[Children, Action] | None:
-    """Return which calls the attempt waits for; None if it is about to see their outcomes."""
-    action = attempt.action
+def _children(action: Action, attempt: Attempt | None) -> tuple[Children, Action] | None:
+    """Return which calls the action waits for; None if it is about to see their outcomes."""
     looked_at = list(islice((action.children or {}).values(), LOOKED_AT))
     waited = [child for child in looked_at if is_unfinished(child)]
+    if not waited and attempt is None:
+        waited = looked_at  # an outcome is being recorded, and wakes it then
     if not waited:
         return None
     phases: dict[str, int] = {}
@@ -146,10 +150,12 @@ def _children(attempt: Attempt) -> tuple[Children, Action] | None:
         for child in waited:
             phase = PHASES[child.stage]
             phases[phase] = phases.get(phase, 0) + 1
-    told = attempt.recollection.claims if attempt.recollection is not None else 0
-    open_ = len(action.children or ())
-    calls = max(open_, attempt.calls + told)
-    awaited = action.children.get(attempt.awaits) if action.children else None
+    calls = open_ = len(action.children or ())
+    awaited = None
+    if attempt is not None:
+        told = attempt.recollection.claims if attempt.recollection is not None else 0
+        calls = max(open_, attempt.calls + told)
+        awaited = action.children.get(attempt.awaits) if action.children else None
     if awaited is None or not is_unfinished(awaited):
         awaited = _furthest(waited)
     return Children(open=open_, calls=calls, phases=phases), awaited

@@ -14,6 +14,7 @@ from perdure._core.ledger import UNITS, Space, space_of, units
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
 from perdure._core.outside import CONDITION
+from perdure._core.parking import awaited
 from perdure._core.reasons import Unexplained
 from perdure._core.state import Action, Attempt, Worker
 from perdure._core.transitions import Stage
@@ -204,7 +205,25 @@ def who_waits_can_say_for_what(machine: Machine) -> Iterator[str]:
             yield f"{action.name} waits for nothing that is known"
 
 
-_RUNNERS = frozenset({Stage.QUEUED, Stage.RUNNING, Stage.RETRYING, Stage.AUDITING})
+def parked_means_nowhere(machine: Machine) -> Iterator[str]:
+    """A parked action has no attempt, and is in the journal: nothing is lost with the rest."""
+    for action in _actions(machine):
+        if action.stage is not Stage.PARKED:
+            continue
+        if action.attempt is not None or not action.resumes:
+            yield f"{action.name} is parked and has {action.attempt}"
+        if not action.seq:
+            yield f"{action.name} is parked and has no row"
+
+
+def everything_parked_is_woken(machine: Machine) -> Iterator[str]:
+    """A parked action waits for the outcome of something that is in flight."""
+    for action in _actions(machine):
+        if action.stage is Stage.PARKED and not awaited(action):
+            yield f"{action.name} is parked for ever"
+
+
+_RUNNERS = frozenset({Stage.QUEUED, Stage.RUNNING, Stage.RETRYING, Stage.AUDITING, Stage.PARKED})
 
 
 def one_of_a_serialized_key_runs(machine: Machine) -> Iterator[str]:
@@ -246,5 +265,7 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     nobody_waits_for_nothing,
     questions_are_on_record,
     who_waits_can_say_for_what,
+    parked_means_nowhere,
+    everything_parked_is_woken,
     one_of_a_serialized_key_runs,
 )

@@ -81,6 +81,8 @@ class Lifecycle:
         self.effects = effects
         self.grace = grace
         self.now = 0.0
+        self.naps: list[Action] = []  # that have begun in this batch
+        self.wake: Callable[[Action], None] = lambda action: None
         scheduler.overrun = self._expire_attempt
 
     # --- towards an attempt -----------------------------------------------------------------------
@@ -169,7 +171,7 @@ class Lifecycle:
         action.move(Stage.QUEUED)
         action.queued_at = self.now
         limit = action.task.spec.timeout.max_queued_time  # type: ignore[union-attr]
-        if limit is not None:
+        if limit is not None and not action.resumes:
             due = self.now + limit
             self.later(action, due, self._expire_queued, action, self.now, limit)
         action.run.backlog[action.id] = action
@@ -194,14 +196,14 @@ class Lifecycle:
         action, outcome = attempt.action, ended.outcome
         self.detach(attempt)
         action.log = ended.log
-        if ended.started is not None:
+        if ended.started is not None and not action.resumes:
             action.started = ended.started
         failure = outcome.failure
         if action.ending and failure is None:
             # It may have caught what the stop did to its children: its value is not to be trusted.
             failure = failures.cancelled(action.ending)
         if failure is not None:
-            self.attempt_failed(attempt, self._reason(action, failure))
+            self.attempt_failed(action, self.reason(action, failure))
             return
         self.cancel_children(action, PARENT_ENDED)
         told = attempt.recollection
@@ -227,7 +229,7 @@ class Lifecycle:
             for child in (action.children or {}).values():
                 child.waiter = None
 
-    def _reason(self, action: Action, failure: Failure) -> Failure:
+    def reason(self, action: Action, failure: Failure) -> Failure:
         """Prefer our own reason to stop the attempt to the error the stop caused in it."""
         if not action.ending:
             return failure
@@ -238,9 +240,8 @@ class Lifecycle:
             return failures.timed_out("max_runtime", spec.max_runtime or 0.0, failure.traceback)
         return failures.cancelled(action.ending)
 
-    def attempt_failed(self, attempt: Attempt, failure: Failure) -> None:
+    def attempt_failed(self, action: Action, failure: Failure) -> None:
         """Try the action again if its policy allows; otherwise the failure is its outcome."""
-        action = attempt.action
         policy = action.task.spec.retry  # type: ignore[union-attr]
         if not action.run.closed and (more := larger(action, failure)) is not None:
             self._ask_for_more(action, failure, more)
@@ -297,16 +298,16 @@ class Lifecycle:
         progressed = bool(attempt.calls and action.progress)
         self.detach(attempt)
         if action.ending:
-            self.attempt_failed(attempt, self._reason(action, failure))
+            self.attempt_failed(action, self.reason(action, failure))
         elif among == 1:
-            self.attempt_failed(attempt, failure)
+            self.attempt_failed(action, failure)
         else:
             # Our own kills end somebody else's action, so they do not go on for ever.
             if not (attempt.worker.killed or (among and blame.narrow_down(attempt, among))):
                 action.losses = 1 if progressed else action.losses + 1
             action.progress = False
             if action.losses > MAX_LOSSES:
-                self.attempt_failed(attempt, failure)
+                self.attempt_failed(action, failure)
                 return
             action.charged -= 1
             action.total_losses += 1
@@ -318,9 +319,10 @@ class Lifecycle:
         action = attempt.action
         self.scheduler.detach(attempt, self.now, unstarted=True)
         action.charged -= 1
-        action.started = None
+        if not action.resumes:
+            action.started = None
         if action.ending:
-            self.fail(action, self._reason(action, failures.cancelled(action.ending)))
+            self.fail(action, self.reason(action, failures.cancelled(action.ending)))
         else:
             self.queue(action, front=True)
 
@@ -328,6 +330,7 @@ class Lifecycle:
         """Keep the story of an attempt that did not end its action."""
         rows = self.effects.rows
         rows.append(attempt_row(action, failure, self.now, rows))
+        action.resumes = False
         action.run.dirty[action.id] = action
 
     # --- outcomes ---------------------------------------------------------------------------------
@@ -376,6 +379,8 @@ class Lifecycle:
         run.actions.pop(action.id, None)
         if parent is not None and parent.children is not None:
             parent.children.pop(action.id, None)
+            if parent.stage is Stage.PARKED:
+                self.wake(parent)
         if outcome.value is None or len(outcome.value) <= RECENT_BYTES:
             recent = run.recent
             recent[action.id] = outcome

@@ -21,6 +21,7 @@ from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Capacity, Failure, InputMark, LowMemory, TaskSpec
 from perdure._core.outside import Outside
+from perdure._core.parking import Parking
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.remarks import Remarks
@@ -57,6 +58,7 @@ class Machine:
         self.lifecycle = Lifecycle(self.scheduler, self.timers, self.effects, grace)
         self.outside = Outside(self.lifecycle)
         self.recall = Recall(self.lifecycle, self.outside, self.effects)
+        self.parking = Parking(self.lifecycle, self.effects)
         self.caching = Caching(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
         self.standstill = Standstill(self.scheduler, self.lifecycle)
@@ -75,6 +77,8 @@ class Machine:
 
     def place(self) -> None:
         """Give ready work to workers. To be called after each batch of commands."""
+        if self.lifecycle.naps:
+            self.parking.look_at_naps()
         self.scheduler.place(self.now)
         if self.scheduler.starved is not None:
             self.standstill.watch()

@@ -43,6 +43,12 @@ class Interrupt(msgspec.Struct, gc=False):
     reason: str
 
 
+class Park(msgspec.Struct, gc=False):
+    """Leave the attempt for good, without its code noticing, if it only waits for its calls."""
+
+    attempt: int
+
+
 class TakeBack(msgspec.Struct, gc=False):
     """Give back those of the attempts that have not started."""
 
@@ -53,4 +59,4 @@ class Quit(msgspec.Struct, gc=False):
     """End the process; it has nothing to do."""
 
 
-Order = Start | Deliver | Tell | Unknown | Interrupt | TakeBack | Quit
+Order = Start | Deliver | Tell | Unknown | Interrupt | Park | TakeBack | Quit

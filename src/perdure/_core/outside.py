@@ -43,6 +43,7 @@ class Outside:
             rows.append(row_of(action, rows))
         if action.wake_at is not None:
             self.lifecycle.later(action, action.wake_at, self._over, action)
+            self.lifecycle.naps.append(action)
 
     def _over(self, action: Action) -> None:
         """Its time has come."""

@@ -145,13 +145,15 @@ class Recall:
         action.total_losses = row.losses + was_running
         above = action.parent
         action.retry_failed = action.charged > 0 or (above is not None and above.retry_failed)
+        if row.phase is Phase.WAITING and row.started is not None:  # it was parked
+            action.started, action.resumes = row.started, True
         self._go_on(action)
 
     def _adopt(self, action: Action, row: ActionRow) -> None:
         action.seq = row.seq
         action.created = row.created
         action.replay = True
-        if row.wake_at is not None:
+        if row.wake_at is not None and action.task is None:
             action.wake_at = row.wake_at
 
     def _recall_outcome(self, action: Action, row: ActionRow, outcome: Outcome) -> None:
@@ -163,7 +165,7 @@ class Recall:
             self._deliver_recorded(action, outcome)
         elif failure.message == CANCELLED_BY_PARENT:
             self._hold(action, row)
-        elif caller.retry_failed or failure.message in WITH_PARENT:
+        elif failure.message in WITH_PARENT or (caller.retry_failed and not _is_own(caller, row)):
             self._retry_recorded(action, row)
         else:
             self._deliver_recorded(action, outcome)
@@ -267,3 +269,8 @@ class Recall:
         assert again.parent.children is not None
         again.run.actions[again.id] = again.parent.children[again.id] = again
         self.ask(again)
+
+
+def _is_own(caller: Action, row: ActionRow) -> bool:
+    """Whether the caller's attempt, which was parked, has seen this failure itself."""
+    return caller.resumes and (row.ended or 0.0) >= (caller.started or 0.0)

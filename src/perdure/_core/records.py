@@ -83,7 +83,8 @@ class ActionRow(msgspec.Struct, kw_only=True, gc=False):
         worker: Number of the worker of the last attempt, 0 if none.
         log: Ranges of that worker's log.
         group: Display group, or "".
-        wake_at: When a durable sleep ends, or the time for an answer is over.
+        wake_at: When a durable sleep ends, the time for an answer is over, or the first sleep that
+            a parked action waits for.
         blobs: Blobs that inputs and outcome refer to.
         origin: Where its value was made, if it is from the cache.
         cache: What is to be known of its key, if the cache was asked.

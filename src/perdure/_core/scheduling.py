@@ -240,7 +240,8 @@ class Scheduler:
         action.attempt = attempt
         action.move(Stage.RUNNING)
         action.charged += 1
-        action.started = now
+        if not action.resumes:
+            action.started = now
         action.worker = worker.number
         action.behind = ()
         run = action.run
@@ -249,7 +250,7 @@ class Scheduler:
         run.dirty[action.id] = action
         limit = action.task.spec.timeout.max_runtime  # type: ignore[union-attr]
         if limit is not None:
-            attempt.limit = self.timers.at(now + limit, self.overrun, attempt)
+            attempt.limit = self.timers.at((action.started or now) + limit, self.overrun, attempt)
         worker.outbox.append(Start(attempt))
         self.effects.told[worker.number] = worker
         if worker.load > pool.concurrency:

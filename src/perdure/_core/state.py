@@ -133,6 +133,8 @@ class Action(msgspec.Struct, eq=False, gc=False):
             its own place.
         called_again: A later attempt of the parent has called it while it was being stopped.
         cache: What is known of its key, if its value is kept for all runs.
+        resumes: Its attempt was parked: the next one is the same for people, and goes on with its
+            number, its start and its time limits.
     """
 
     id: bytes
@@ -177,6 +179,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
     called_again: bool = False
     timers: list[Timer] | None = None
     cache: Keyed | None = None
+    resumes: bool = False
 
     def __repr__(self) -> str:  # the default one walks through the whole run
         return f"<Action {self.name} {self.id.hex()[:12]} {self.stage.name}>"

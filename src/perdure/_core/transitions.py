@@ -13,6 +13,8 @@
                     │                        ▼  │                        │
                     └──────────────────► RETRYING ───────────────────────┘
 
+    RUNNING ──► PARKED ──► QUEUED, RETRYING, COMMITTING
+
 A stage says what the controller waits for; :func:`phase` is what people are shown. Every move that
 the table does not list is a bug, and raises with the action's story.
 """
@@ -34,6 +36,7 @@ class Stage(IntEnum):
     COMMITTING = 6  # the outcome's commit; it is decided but nobody has seen it
     COMMITTED = 7  # nothing: the outcome is recorded
     CONSULTING = 8  # the journal's answer: is there a cached value, or somebody who makes it?
+    PARKED = 9  # the outcome of something that it has called; until then no worker has it
 
 
 S = Stage
@@ -42,7 +45,8 @@ MOVES: dict[Stage, frozenset[Stage]] = {
     S.WAITING: frozenset({S.CONSULTING, S.QUEUED, S.COMMITTING}),
     S.CONSULTING: frozenset({S.QUEUED, S.COMMITTING}),
     S.QUEUED: frozenset({S.RUNNING, S.COMMITTING}),
-    S.RUNNING: frozenset({S.QUEUED, S.RETRYING, S.AUDITING, S.COMMITTING}),
+    S.RUNNING: frozenset({S.QUEUED, S.RETRYING, S.AUDITING, S.COMMITTING, S.PARKED}),
+    S.PARKED: frozenset({S.QUEUED, S.RETRYING, S.COMMITTING}),
     S.RETRYING: frozenset({S.QUEUED, S.COMMITTING}),
     S.AUDITING: frozenset({S.COMMITTING}),
     S.COMMITTING: frozenset({S.COMMITTED}),
@@ -53,6 +57,7 @@ PHASES: dict[Stage, Phase] = {
     S.RECALLING: Phase.WAITING,
     S.WAITING: Phase.WAITING,
     S.CONSULTING: Phase.WAITING,
+    S.PARKED: Phase.WAITING,
     S.QUEUED: Phase.QUEUED,
     S.RUNNING: Phase.RUNNING,
     S.RETRYING: Phase.RETRYING,

@@ -93,6 +93,9 @@ class MemoryJournal:
         if row is not None and row.epoch == epoch:
             row.owner = ""
 
+    def forget(self, run: int) -> None:
+        """Nothing to do: it is all in memory."""
+
     def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
         """Write all rows of runs whose epoch is current; return the other runs."""
         runs = epochs.keys() | {row.run for row in rows}

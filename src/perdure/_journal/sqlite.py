@@ -139,6 +139,10 @@ class SqliteJournal:
         """Give the lease back, unless the epoch is stale."""
         with self._transaction() as db:
             db.execute("UPDATE runs SET owner = '' WHERE key = ? AND epoch = ?", (run, epoch))
+        self.forget(run)
+
+    def forget(self, run: int) -> None:
+        """Drop the table of the run's ids."""
         with self._guarded():
             self._lookup.drop(run)
 

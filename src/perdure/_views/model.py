@@ -112,7 +112,8 @@ class ActionSummary(msgspec.Struct, frozen=True, kw_only=True):
         attempts: Attempts charged to the retry budget.
         losses: Attempts lost to no fault of the action.
         group: Display group, or "".
-        wake_at: When a durable sleep ends, or the time for an answer is over.
+        wake_at: When a durable sleep ends, the time for an answer is over, or the first sleep that
+            a parked action waits for.
         error: First line of the failure, "" if none.
     """
 

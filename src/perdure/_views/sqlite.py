@@ -172,6 +172,15 @@ class SqliteViews:
         """Return what was told of the environments of a run's images, oldest first."""
         return self._events("run = ? AND kind = 'environment'", run)
 
+    def next_moment(self, run: int) -> float | None:
+        """Return when the first durable sleep ends that the run waits for, None if for none."""
+        ((moment,),) = self._db.rows(
+            "SELECT min(wake_at) FROM actions INDEXED BY open_actions "
+            "WHERE run = ? AND ended IS NULL",
+            run,
+        )
+        return None if moment is None else float(moment)
+
     # --- actions ---
 
     def tree(self, run: int, *, limit: int | None = None) -> Iterator[ActionSummary]:

@@ -266,6 +266,26 @@ class Worn(Message, tag=28):
     """The worker has more memory than Welcome allows it to keep: assign nothing more."""
 
 
+class Left(Message, tag=60):
+    """Answer to Leave: the attempt is left; nothing more is going to be said of it.
+
+    Attributes:
+        attempt: Its handle.
+        log: Ranges of the worker's log it wrote.
+        whole: The worker ends with this message: it was in the midst of the attempt's code.
+    """
+
+    attempt: int
+    log: tuple[LogSpan, ...] = ()
+    whole: bool = False
+
+
+class Stays(Message, tag=61):
+    """Answer to Leave: the attempt does more than to wait for its calls."""
+
+    attempt: int
+
+
 # --- controller -> worker -------------------------------------------------------------------------
 
 
@@ -399,6 +419,15 @@ class Revoke(Message, tag=35):
     attempts: tuple[int, ...]
 
 
+class Leave(Message, tag=62):
+    """Leave the attempt for good if it only waits for its calls: it is going to be replayed.
+
+    Answered by Left or Stays, unless it has ended meanwhile. Its code must not notice.
+    """
+
+    attempt: int
+
+
 class Stop(Message, tag=36):
     """End the process; nothing is running."""
 
@@ -421,5 +450,7 @@ FromWorker = (
     | Event
     | StartedUp
     | Worn
+    | Left
+    | Stays
 )
-ToWorker = Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Stop
+ToWorker = Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Leave | Stop

@@ -38,11 +38,12 @@ from perdure._core.model import Failure
 from perdure._serde import Encoded
 from perdure._wire.framing import decode_to_worker, encode
 from perdure._wire.lingering import LITTLE, LoopConversation
-from perdure._wire.messages import ToWorker
-from perdure._worker import logs
+from perdure._wire.messages import Left, Stays, ToWorker, Worn
+from perdure._worker import leaving, logs
 from perdure._worker.attempt import Attempt
 from perdure._worker.death import die
 from perdure._worker.endings import OWN_CODE, stopped
+from perdure._worker.leaving import Company
 from perdure._worker.session import FLUSH_MESSAGES, FLUSH_SECONDS, FRAME_MESSAGES, Pace, Session
 from perdure._worker.startup import start_up_on_loop
 from perdure._worker.stream import LoopStream
@@ -103,6 +104,7 @@ class AsyncExecutor(Session):
     async def connect(self) -> None:
         """Use the socket on the running loop from now on."""
         self._loop = loop = asyncio.get_running_loop()
+        self._company = Company()
         loop.set_task_factory(TaskFactory())
         self._stream = LoopStream(self._sock, self._received)
         self._conversation = LoopConversation(loop)
@@ -215,6 +217,24 @@ class AsyncExecutor(Session):
                 self.posted()
                 return
 
+    def leave(self, handle: int) -> None:
+        """Abandon the attempt's coroutine where it waits; it is neither cancelled nor closed."""
+        attempt = self.attempts.get(handle)
+        if attempt is None:
+            return  # it has ended
+        others = [a.runner for a in self.attempts.values() if a is not attempt]
+        leaves = self._company.is_gone() and leaving.rests(attempt, self._loop, others)
+        with self.lock:
+            if leaves:
+                del self.attempts[handle]
+                attempt.leave()
+                self.messages.append(Left(handle, self.logs.end(handle)))
+                if leaving.abandon(attempt):
+                    self.messages.append(Worn())
+            else:
+                self.messages.append(Stays(handle))
+        self.posted()
+
     def stop(self) -> None:
         """End the loop."""
         self.flush()
@@ -273,6 +293,8 @@ class AsyncExecutor(Session):
         self._end(attempt, outcome)
 
     def _end(self, attempt: Attempt, outcome: Encoded | Failure) -> None:
+        if attempt.handle not in self.attempts:
+            return  # it was left, and something has woken it all the same
         self.surroundings.leave_if_forked(outcome)
         outcome = self.guarded(attempt, outcome)
         attempt.publish()
@@ -299,7 +321,9 @@ class AsyncExecutor(Session):
         if not attempt.calls:
             self._active += 1
 
-    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
+    def waiting(
+        self, done: Callable[[], bool], action: bytes, *, timed: bool
+    ) -> AbstractContextManager[None]:
         """Nothing to do: outstanding calls say it all."""
         return _NOTHING
 

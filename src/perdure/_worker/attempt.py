@@ -37,7 +37,7 @@ from perdure._wire.messages import (
     Recorded,
     Sleep,
 )
-from perdure._worker.endings import drop_own_frames, stopped
+from perdure._worker.endings import drop_own_frames, listed, stopped
 from perdure._worker.known import FEW, MANY, Known
 from perdure._worker.patience import MANY_CALLS
 from perdure.errors import PerdureError, SerializationError
@@ -63,8 +63,8 @@ class Attempt:
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
         "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
-        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run",
-        "runner", "seen", "steps", "sync", "task",
+        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run", "runner",
+        "seen", "steps", "sync", "task", "underway",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -73,21 +73,18 @@ class Attempt:
         self._occurrences = Occurrences()
         self._failed: dict[bytes, str] = {}
         self._known = Known() if assign.recorded else None
-        self._claimed = self._draws = 0
+        self._claimed = self._draws = self.seen = 0
         self._open = True
         self._patient = False
         self._scratch: Path | None = None
         self._started = self._started_at = 0.0
         self.run = assign.run
-        self.action = assign.id
-        self.task = task
+        self.action, self.task = assign.id, task
         self.number = assign.number
         self.replay = assign.replay
         self.depth = assign.depth
-        self.handle = assign.attempt
-        self.blobs = session.blobs
-        self.home, self.sync = session.home, session.sync
-        self.seen = 0
+        self.handle, self.blobs = assign.attempt, session.blobs
+        self.home, self.sync, self.underway = session.home, session.sync, session.underway
         self.calls: dict[bytes, Future[Any]] = {}
         self.steps: dict[bytes, Future[Any]] = {}
         self.cancelled_for = ""
@@ -215,6 +212,13 @@ class Attempt:
         self.steps.clear()
         for future in left:
             future.settle(None, failures.cancelled("the action that made this call has ended"))
+
+    def leave(self) -> None:
+        """Close the books without a word: it goes on elsewhere, from its top. Needs the lock."""
+        self._open = False
+        self.lose_patience()
+        self._session.forget(self)
+        self._tidy()
 
     def _tell_leftovers(self, succeeded: bool) -> None:
         # A parent that fails leaves children behind as a matter of course.
@@ -484,20 +488,13 @@ class Attempt:
         self._failed.pop(action, None)
 
     def waiting(
-        self, done: Callable[[], bool], action: bytes = b""
+        self, done: Callable[[], bool], action: bytes = b"", *, timed: bool = False
     ) -> AbstractContextManager[None]:
         """A thread waits inside this block, until a child, or any, has made it ``done``."""
-        return self._session.waiting(done, action)
+        return self._session.waiting(done, action, timed=timed)
 
     def draw(self) -> int:
         """Return how many derived values this attempt has taken so far, and count one more."""
         with self._session.lock:
             self._draws += 1
             return self._draws - 1
-
-
-def listed(names: "Counter[str]", limit: int = 5) -> str:
-    """Return counted names for people: ``flights.clean (3), flights.fit``."""
-    parts = [name if n == 1 else f"{name} ({n})" for name, n in names.most_common(limit)]
-    more = len(names) - limit
-    return ", ".join(parts) + (f" and {more} more tasks" if more > 0 else "")

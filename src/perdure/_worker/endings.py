@@ -1,6 +1,7 @@
 """How an attempt that does not return a value ends, as failures and tracebacks tell it."""
 
 import traceback
+from collections import Counter
 from types import CodeType
 
 from perdure._core.model import Failure
@@ -30,3 +31,10 @@ def drop_own_frames(error: BaseException) -> None:
     while top is not None and top.tb_next is not None and top.tb_frame.f_code in OWN_CODE:
         top = top.tb_next
     error.__traceback__ = top
+
+
+def listed(names: "Counter[str]", limit: int = 5) -> str:
+    """Return counted names for people: ``flights.clean (3), flights.fit``."""
+    parts = [name if n == 1 else f"{name} ({n})" for name, n in names.most_common(limit)]
+    more = len(names) - limit
+    return ", ".join(parts) + (f" and {more} more tasks" if more > 0 else "")

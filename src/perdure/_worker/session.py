@@ -25,6 +25,7 @@ from perdure._wire.messages import (
     Assign,
     Cancel,
     Define,
+    Leave,
     Message,
     Recorded,
     Resolved,
@@ -67,12 +68,14 @@ class Session(ABC):
         home: Folder of checkpoints and reports.
         sync: Whether what is stored must survive power loss.
         devices: GPUs that belong to this process.
+        underway: Steps whose code is running.
     """
 
     def __init__(self, link: "Link") -> None:
         self.lock = threading.Lock()
         self.messages: list[Message] = []
         self.attempts: dict[int, Attempt] = {}
+        self.underway: set[Any] = set()
         self._learning: dict[int, Attempt] = {}
         welcome = link.welcome
         self.blobs = open_blobs(Path(welcome.blobs), welcome.storage, sync=welcome.sync)
@@ -172,6 +175,8 @@ class Session(ABC):
                 self.revoke(frozenset(message.attempts))
             elif type(message) is Cancel:
                 self.cancel(message.attempt, message.reason)
+            elif type(message) is Leave:
+                self.leave(message.attempt)
             elif type(message) is Stop:
                 self.stop()
 
@@ -218,6 +223,10 @@ class Session(ABC):
         """Stop an attempt, started or not."""
 
     @abstractmethod
+    def leave(self, handle: int) -> None:
+        """Leave an attempt for good, if it only waits for its calls; say so in any case."""
+
+    @abstractmethod
     def stop(self) -> None:
         """End the worker; nothing is running."""
 
@@ -262,7 +271,9 @@ class Session(ABC):
         """Messages have been added that must not wait for the end of a turn."""
 
     @abstractmethod
-    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
+    def waiting(
+        self, done: Callable[[], bool], action: bytes, *, timed: bool
+    ) -> AbstractContextManager[None]:
         """A thread waits inside this block, until a child (b"": any) has made it ``done``."""
 
 

@@ -45,12 +45,13 @@ from perdure._api.task import Task
 from perdure._core.model import Failure
 from perdure._serde import Encoded
 from perdure._wire.framing import decode_to_worker, encode
-from perdure._wire.messages import Blocked, Unblocked
+from perdure._wire.messages import Blocked, Left, Stays, Unblocked
 from perdure._worker import logs
 from perdure._worker.attempt import Attempt
 from perdure._worker.death import die
 from perdure._worker.endings import OWN_CODE, stopped
 from perdure._worker.intake import Intake
+from perdure._worker.leaving import Company
 from perdure._worker.session import (
     FLUSH_MESSAGES,
     FLUSH_SECONDS,
@@ -104,6 +105,7 @@ class SyncExecutor(Session):
     def start(self, link: "Link") -> None:
         """Act on what arrived with Welcome; start the reader and the flusher."""
         self.receive(link.messages)
+        self._company = Company()
         for target in (self._flush_later, self._intake.serve):
             threading.Thread(target=target, name="perdure", daemon=True).start()
 
@@ -208,6 +210,39 @@ class SyncExecutor(Session):
             self.give_back([attempt for attempt in self._queue if attempt.handle in handles])
             self._queue = deque(a for a in self._queue if a.handle not in handles)
         self.flush()
+
+    def leave(self, handle: int) -> None:
+        """Die, if the main thread waits for children and there is nobody else to do anything."""
+        with self.lock:
+            attempt = self._current
+            leaves = (
+                attempt is not None
+                and attempt.handle == handle
+                and self._rests(attempt)
+                and self._company.is_gone()
+            )
+            self.messages.append(
+                Left(handle, self.logs.end(handle), whole=True) if leaves else Stays(handle)
+            )
+            if leaves and attempt is not None:
+                attempt.leave()
+        self.flush()
+        if leaves:
+            die()  # the main thread is in the midst of user code, which must not go on
+
+    def _rests(self, attempt: Attempt) -> bool:
+        """Whether nothing but the outcomes of its calls makes the main thread go on."""
+        if len(self._waits) != 1 or self._loop_futures:
+            return False
+        (wait,) = self._waits
+        return (
+            wait.thread == self._main
+            and not (wait.timed or wait.done())
+            and not attempt.cancelled_for
+            and not attempt.steps
+            and not self.underway
+            and not signal.getitimer(signal.ITIMER_REAL)[0]
+        )
 
     def stop(self) -> None:
         """Let the main thread leave :meth:`serve`."""
@@ -336,9 +371,11 @@ class SyncExecutor(Session):
         self.flush()
         future.wait_here()
 
-    def waiting(self, done: Callable[[], bool], action: bytes) -> AbstractContextManager[None]:
+    def waiting(
+        self, done: Callable[[], bool], action: bytes, *, timed: bool
+    ) -> AbstractContextManager[None]:
         """A thread waits for children inside this block."""
-        return _Waiting(self, done, action)
+        return _Waiting(self, done, action, timed=timed)
 
     def _clear_queue(self) -> None:
         if self._queue:
@@ -365,12 +402,17 @@ class SyncExecutor(Session):
 
 
 class _Waiting(AbstractContextManager[None]):
-    def __init__(self, executor: SyncExecutor, done: Callable[[], bool], action: bytes) -> None:
+    def __init__(
+        self, executor: SyncExecutor, done: Callable[[], bool], action: bytes, *, timed: bool
+    ) -> None:
         self._executor = executor
         self.done = done
         self.action = action
+        self.timed = timed
+        self.thread = 0
 
     def __enter__(self) -> None:
+        self.thread = threading.get_ident()
         self._executor.block(self)
 
     def __exit__(

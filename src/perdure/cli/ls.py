@@ -60,8 +60,12 @@ def _took(row: "RunSummary") -> float | None:
 
 
 def _remark(row: "RunSummary") -> str:
+    from perdure.client import link
+
     if row.phase is Phase.INTERRUPTED:
         return f"perdure resume {row.name}"
+    if row.phase is Phase.WAITING and (moment := link.views().next_moment(row.key)) is not None:
+        return f"until {render.when(moment)}"
     if row.error:
         return row.error.partition("\n")[0]
     if row.cached:

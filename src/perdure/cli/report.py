@@ -56,6 +56,7 @@ def action_dict(row: "ActionSummary") -> dict[str, Any]:
         "ended": row.ended,
         "duration": span(row),
         "attempts": row.attempts,
+        "wake_at": row.wake_at,
         "losses": row.losses,
         "group": row.group or None,
         "error": row.error or None,

@@ -162,6 +162,8 @@ def _line(node: Node, *, short: bool = False) -> "Text":
         text.append(f"  {render.duration(took)}", style="cyan")
     if row.attempts + row.losses > 1:
         text.append(f"  {row.attempts + row.losses} attempts", style="yellow")
+    if row.wake_at is not None and row.phase is Phase.WAITING:
+        text.append(f"  until {render.when(row.wake_at)}", style="cyan")
     if row.error and row.phase is not Phase.SUCCEEDED:
         text.append(f"  {row.error[:100]}", style="red")
     return text

@@ -71,6 +71,7 @@ class Rehearsal:
         self._row, self._bundle = row, bundle
         self._values = values
         self._calls: dict[bytes, Future[Any]] = {}
+        self.underway: set[Any] = set()
         self._occurrences = Occurrences()
         self._draws = 0
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -287,7 +288,7 @@ class Rehearsal:
         """Nobody is told what was left."""
 
     def waiting(
-        self, done: Callable[[], bool], action: bytes = b""
+        self, done: Callable[[], bool], action: bytes = b"", *, timed: bool = False
     ) -> AbstractContextManager[None]:
         """Nothing is to be given back meanwhile."""
         return nullcontext()

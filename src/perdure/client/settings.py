@@ -4,14 +4,21 @@ Nothing here is needed for embedded use. What is set holds for the process and f
 starts, because it is kept where defaults are read from anyway: in the environment.
 """
 
+import math
 import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from perdure.client.twofold import Twofold
-from perdure.config import Config, Durability, declared_resources, storage_url
+from perdure.config import (
+    Config,
+    Durability,
+    checked_park_after,
+    declared_resources,
+    storage_url,
+)
 from perdure.errors import ConfigurationError, NotSupportedError
 
 _REMOTE = "embedded runs need no server: leave it out, or call perdure.init() without arguments"
@@ -65,6 +72,7 @@ def _init(
     durability: Durability | None = None,
     storage: str | os.PathLike[str] | None = None,
     resources: Mapping[str, float | str] | None = None,
+    park_after: float | Literal["never"] | None = None,
     endpoint: str | None = None,
     api_key: str | None = None,
     **flyte_options: Any,
@@ -81,6 +89,9 @@ def _init(
         resources: What this machine is said to have: custom resources (``{"licence": 3}``), and
             ``cpu``, ``memory``, ``disk``, ``shm``, ``gpu`` if not what is found; default
             ``PERDURE_RESOURCES``.
+        park_after: Seconds after which an action that only waits (for a durable sleep, for what is
+            queued or waits itself) gives its worker back and is replayed later; 0: at once;
+            ``"never"``; default ``PERDURE_PARK_AFTER`` or 10.
         endpoint: Address of a server; not supported yet.
         api_key: Key for a server; not supported yet.
         **flyte_options: What Flyte 2 takes besides. Options of a server are refused; a warning
@@ -107,6 +118,9 @@ def _init(
     if resources is not None:
         declared_resources("perdure.init(resources=...)", resources)
         changes["PERDURE_RESOURCES"] = ",".join(f"{n}={v}" for n, v in resources.items())
+    if park_after is not None:
+        checked = checked_park_after(park_after)
+        changes["PERDURE_PARK_AFTER"] = "never" if checked == math.inf else str(checked)
     _apply(changes)
 
 
@@ -187,11 +201,12 @@ def _apply(changes: dict[str, str]) -> None:
         if running is not None and _places(running.config) != _places(wanted):
             raise ConfigurationError(
                 f"perdure.init came too late: runs of this process already live in "
-                f"{running.config.home} with durability {running.config.durability!r} and storage "
-                f"{running.config.storage or running.config.blobs}, on a machine that is said to "
-                f"have {dict(running.config.resources) or 'what is found'}",
+                f"{running.config.home} with durability {running.config.durability!r}, storage "
+                f"{running.config.storage or running.config.blobs} and park_after "
+                f"{running.config.park_after:g}, on a machine that is said to have "
+                f"{dict(running.config.resources) or 'what is found'}",
                 hint="call perdure.init(...) before the first run, or set PERDURE_HOME, "
-                "PERDURE_DURABILITY, PERDURE_STORAGE and PERDURE_RESOURCES",
+                "PERDURE_DURABILITY, PERDURE_STORAGE, PERDURE_PARK_AFTER and PERDURE_RESOURCES",
             )
     except ConfigurationError:
         for name, value in before.items():
@@ -203,4 +218,4 @@ def _apply(changes: dict[str, str]) -> None:
 
 
 def _places(config: Config) -> tuple[object, ...]:
-    return (config.home, config.durability, config.storage, config.resources)
+    return (config.home, config.durability, config.storage, config.park_after, config.resources)
