@@ -23,8 +23,10 @@ from perdure.errors import EnvironmentBuildError, EnvironmentUnavailableError
 HAVE = """
 import sys
 from pathlib import Path
+from perdure._environments import building
 from perdure._environments.recipe import decode_recipe
 from perdure._environments.store import Environments
+building.NEEDS = ()
 recipe = decode_recipe(Path(sys.argv[2]).read_bytes())
 there = Environments(Path(sys.argv[1])).have(recipe)
 print(there.built)
@@ -43,8 +45,16 @@ def ask(environment, code):
 
 
 @pytest.fixture
-def store(tmp_path):
+def complete(tmp_path):
+    """Environments that workers can run in."""
     return Environments(tmp_path / "environments")
+
+
+@pytest.fixture
+def store(complete, monkeypatch):
+    """Environments without what workers need, which are made in half the time."""
+    monkeypatch.setattr(building, "NEEDS", ())
+    return complete
 
 
 @pytest.fixture
@@ -71,9 +81,9 @@ def wait_for(path):
         threading.Event().wait(0.005)
 
 
-def test_an_environment_holds_what_was_asked_for_and_perdure(store):
+def test_an_environment_holds_what_was_asked_for_and_perdure(complete):
     said = []
-    there = store.have(wants("tiny==2.0"), said.append)
+    there = complete.have(wants("tiny==2.0"), said.append)
     assert ask(there, "import tiny; print(tiny.VERSION)") == "2.0"
     assert ask(there, "import perdure._worker.forkserver as f; print(f.__file__)").startswith(
         str(there.folder)
@@ -133,7 +143,7 @@ def test_a_killed_builder_leaves_nothing_that_is_taken_for_whole(tmp_path, slow)
     (tmp_path / "marks" / "go").touch()  # uv, which nobody killed, ends first
     assert again.communicate()[0].strip() == "True"
     (whole,) = [each for each in folder.iterdir() if each.is_dir()]
-    assert json.loads((whole / "environment.json").read_text())["packages"]
+    assert json.loads((whole / "environment.json").read_text())["image"]
 
 
 def test_a_build_that_is_given_up_ends_uv(tmp_path, store, slow):
@@ -162,9 +172,9 @@ def test_a_failed_build_tells_what_the_resolver_says(store):
     assert not failed.value.retryable
 
 
-def test_what_workers_need_is_not_overruled(store):
+def test_what_workers_need_is_not_overruled(complete):
     with pytest.raises(EnvironmentBuildError, match="cloudpickle"):
-        store.have(wants("cloudpickle<3"))
+        complete.have(wants("cloudpickle<3"))
 
 
 def test_an_index_that_is_not_reached_is_another_matter(store, monkeypatch, tmp_path):
@@ -210,8 +220,7 @@ OTHER = another_python()
 
 if OTHER is not None:  # a machine with one Python cannot tell
 
-    def test_another_python_is_used_if_it_is_installed(store, monkeypatch):
-        monkeypatch.setattr(building, "NEEDS", ())  # their wheels are for this one
+    def test_another_python_is_used_if_it_is_installed(store):
         there = store.have(Recipe(python=OTHER, steps=wants("tiny==1.0").steps))
         assert ask(there, "import sys, tiny; print(sys.version)").startswith(f"{OTHER}.")
         there.close()

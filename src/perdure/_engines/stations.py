@@ -269,7 +269,8 @@ class EnvironmentStation(Station):
         return Forkserver(str(self._environment.python), self._environ(without_secrets()))
 
     def _heard(self, message: FromForkserver) -> None:
-        self._works = self._works or isinstance(message, Ready)
+        if isinstance(message, Ready):
+            self._works, self._renewed = True, False
         super()._heard(message)
 
     def _lost(self, output: str) -> None:

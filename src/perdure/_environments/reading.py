@@ -12,6 +12,9 @@ _INCLUDE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]+(\S.*)")
 _FIND_LINKS = re.compile(r"(-f|--find-links)[\s=]+(\S.*)")
 _EDITABLE = re.compile(r"(-e|--editable)[\s=]+(\S.*)")
 _EXTRAS = re.compile(r"(?P<path>[^\[\]]+?)(?P<extras>\[[^\]]*\])?(?P<rest>\s*;.*)?")
+_PLAIN = re.compile(  # numpy, numpy==2.1, numpy>=2,<3: most requirements, and good ones
+    r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*((==|>=|<=|!=|<|>)\d+(\.\d+)*(,(==|>=|<=|!=|<|>)\d+(\.\d+)*)*)?"
+)
 _FILE_URL = re.compile(r"file:(?://)?(?P<path>/[^\s;]+)")
 _HEADER = re.compile(r"(?m)^# /// script\s*$\s(?P<content>(^#(| .*)$\s)+)^# ///\s*$")
 
@@ -67,12 +70,13 @@ def packages(lines: tuple[str, ...], options: Options) -> Install:
     Raises:
         ConfigurationError: One of them is none, or its path does not exist.
     """
-    from packaging.requirements import InvalidRequirement, Requirement
-
     found = _Lines()
     for line in lines:
         found.add(line.strip(), Path.cwd())
-        if not (_is_path(line) or line.startswith("-")):
+        if not (_PLAIN.fullmatch(line) or _is_path(line) or line.startswith("-")):
+            # Imported where it is needed: every worker that loads an image comes by here.
+            from packaging.requirements import InvalidRequirement, Requirement
+
             try:
                 Requirement(line)
             except InvalidRequirement as error:
