@@ -136,6 +136,15 @@ def test_an_answer_that_comes_before_the_run_asks_again_is_not_lost() -> None:
     assert last.known(last.start(ROOT)) == {asked.id: b"yes"}
 
 
+def test_nor_is_it_if_the_controller_dies_before_the_run_asks_again() -> None:
+    before = Driver()
+    asked = before.ask(before.start(ROOT))
+    after = before.restarted()
+    assert after.signal(after.start(ROOT).run, asked.id) == ""
+    last = after.restarted()
+    assert last.known(last.start(ROOT)) == {asked.id: b"yes"}
+
+
 def test_nor_is_one_that_crosses_the_question_on_its_way_to_the_journal() -> None:
     before = Driver()
     asked = before.ask(before.start(ROOT))

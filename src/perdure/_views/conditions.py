@@ -8,14 +8,11 @@ from perdure._journal.rows import decode_failure
 from perdure._views.connections import ReadConnections
 
 _KIND = KIND_NUMBERS["condition"]
-_OPEN = "FROM actions AS a INDEXED BY open_actions WHERE a.run = runs.key AND a.ended IS NULL"
-
-WAITS = (
-    f"EXISTS (SELECT 1 {_OPEN} AND a.kind = {_KIND}) AND NOT EXISTS (SELECT 1 {_OPEN} "
-    f"AND a.kind NOT IN ({_KIND}, {KIND_NUMBERS['sleep']}) "
-    f"AND a.seq NOT IN (SELECT a.parent {_OPEN}))"
+_OPEN = "FROM actions INDEXED BY open_actions WHERE run = :run AND ended IS NULL"
+_WAITS = (
+    f"SELECT EXISTS (SELECT 1 {_OPEN} AND kind = {_KIND}) AND NOT EXISTS (SELECT 1 {_OPEN} "
+    f"AND kind NOT IN ({_KIND}, {KIND_NUMBERS['sleep']}) AND seq NOT IN (SELECT parent {_OPEN}))"
 )
-"""Whether a row of ``runs`` waits for an answer: all that goes on in it does, or sleeps."""
 
 
 class ConditionView(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +44,10 @@ class ConditionViews:
 
     def __init__(self, db: ReadConnections) -> None:
         self._db = db
+
+    def waits(self, run: int) -> bool:
+        """Whether a run waits for an answer: all that goes on in it does, or sleeps."""
+        return any(found for (found,) in self._db.rows(_WAITS, run=run))
 
     def open(self, run: int) -> list[ConditionView]:
         """Return the conditions that wait for an answer, those first that were asked first."""

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from perdure._core.model import Failure, Outcome, Phase
-from perdure._journal.codes import FINAL_NUMBERS, KINDS, PHASE_NUMBERS, PHASES, RUIN
+from perdure._journal.codes import KINDS, PHASE_NUMBERS, PHASES, RUIN
 from perdure._journal.rows import (
     RUN_COLUMNS,
     decode_digests,
@@ -22,7 +24,7 @@ from perdure._journal.rows import (
 from perdure._journal.tallies import BLOCK
 from perdure._views.artifacts import ArtifactViews
 from perdure._views.cache import CacheViews
-from perdure._views.conditions import WAITS, ConditionViews
+from perdure._views.conditions import ConditionViews
 from perdure._views.connections import ReadConnections
 from perdure._views.lineage import LineageViews
 from perdure._views.model import (
@@ -51,8 +53,7 @@ ID_DIGITS = 32
 _RUNS = (
     "SELECT key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python, "
     "(SELECT max(seq) FROM actions WHERE run = runs.key), "
-    "(SELECT origin IS NOT NULL FROM actions WHERE run = runs.key AND seq = 1), "
-    f"phase NOT IN {FINAL_NUMBERS} AND {WAITS} FROM runs"
+    "(SELECT origin IS NOT NULL FROM actions WHERE run = runs.key AND seq = 1) FROM runs"
 )
 _SUMMARY = (
     "a.seq, a.parent, a.id, t.name, a.kind, a.phase, a.created, a.started, a.ended, a.attempts, "
@@ -133,7 +134,7 @@ class SqliteViews:
         if before is not None:
             wanted["key < ?"] = before
         query = f"{_RUNS} WHERE {' AND '.join(wanted)} ORDER BY key DESC LIMIT ?"
-        return [_run_summary(row) for row in self._db.rows(query, *wanted.values(), limit)]
+        return [self._run_summary(row) for row in self._db.rows(query, *wanted.values(), limit)]
 
     def run(self, name: str) -> RunDetail | None:
         """Return everything about a run but its actions, or None."""
@@ -142,7 +143,7 @@ class SqliteViews:
         if not summaries or not rows:
             return None
         return RunDetail(
-            summary=_run_summary(summaries[0]),
+            summary=self._run_summary(summaries[0]),
             row=decode_run(rows[0]),
             events=tuple(self.events(rows[0][0])),
         )
@@ -364,6 +365,12 @@ class SqliteViews:
 
     # --- helpers ---
 
+    def _run_summary(self, columns: tuple[Any, ...]) -> RunSummary:
+        summary = _run_summary(columns)
+        if summary.phase.final or not self.conditions.waits(summary.key):
+            return summary
+        return msgspec.structs.replace(summary, waits=True)
+
     def _seq(self, run: int, reference: str) -> int:
         if reference.startswith("#") and reference[1:].isascii() and reference[1:].isdigit():
             return min(int(reference[1:]), 1 << 62)
@@ -424,7 +431,7 @@ class SqliteViews:
 
 def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
     key, name, task, phase, owner, epoch, created, ended, error, parent, cwd, python = columns[:12]
-    actions, cached, waits = columns[12:]
+    actions, cached = columns[12:]
     return RunSummary(
         key=key,
         name=name,
@@ -440,7 +447,6 @@ def _run_summary(columns: tuple[Any, ...]) -> RunSummary:
         python=python,
         actions=actions or 0,
         cached=bool(cached),
-        waits=bool(waits),
     )
 
 
