@@ -67,8 +67,8 @@ class Condition:
         inputs = _serde.dumps(told | more, scope.blobs)
         masking.refuse(f"what condition {self.name} asks", inputs.data)
         action = scope.next_id(f"condition {self.name}", identity)
-        blobs = (*inputs.blobs, *hint.blobs)
-        return scope.condition(action, self.name, inputs.data, blobs, self.timeout)
+        question = _serde.Encoded(inputs.data, identity, (*inputs.blobs, *hint.blobs))
+        return scope.condition(action, self.name, question, self.timeout)
 
     def __repr__(self) -> str:
         return f"<Condition {self.name!r}: {self.prompt}>"

@@ -83,12 +83,7 @@ class Scope(Protocol):
         """Ask for a durable sleep."""
 
     def condition(
-        self,
-        action: bytes,
-        name: str,
-        inputs: bytes,
-        blobs: tuple[bytes, ...],
-        timeout: float | None,
+        self, action: bytes, name: str, inputs: Encoded, timeout: float | None
     ) -> "Future[Any]":
         """Ask somebody outside; the future is done once the answer is recorded."""
 

@@ -331,15 +331,11 @@ class Attempt:
         return self._outside(message, "durable.sleep")
 
     def condition(
-        self,
-        action: bytes,
-        name: str,
-        inputs: bytes,
-        blobs: tuple[bytes, ...],
-        timeout: float | None,
+        self, action: bytes, name: str, inputs: Encoded, timeout: float | None
     ) -> Future[Any]:
         """Ask somebody outside."""
-        message = Ask(self.handle, action, name, inputs, blobs, timeout, current_group())
+        group, data = current_group(), inputs.data
+        message = Ask(self.handle, action, name, data, inputs.blobs, timeout, group)
         return self._outside(message, name)
 
     def _outside(self, message: Sleep | Ask, name: str) -> Future[Any]:

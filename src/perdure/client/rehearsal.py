@@ -230,12 +230,7 @@ class Rehearsal:
         return future
 
     def condition(
-        self,
-        action: bytes,
-        name: str,
-        inputs: bytes,
-        blobs: tuple[bytes, ...],
-        timeout: float | None,
+        self, action: bytes, name: str, inputs: Encoded, timeout: float | None
     ) -> Future[Any]:
         """Answer with what is recorded; nobody is asked again."""
         future: Future[Any] = make_future(self, action, name)
