@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from core.driver import Driver, Stage, Timeout, error, spec
+from perdure._core.explaining import explain
 from perdure._core.model import Phase, Reuse
 from perdure._core.orders import Park
 from perdure._core.parking import MANY_CALLS, awaited, first_moment
+from perdure._core.reasons import Asleep, Children
 from perdure._core.records import ActionRow
 from perdure._core.state import Action
 
@@ -56,6 +58,15 @@ def test_a_long_sleep_parks_its_caller_at_once() -> None:
     assert len(asked(d)) == 1
     assert d.recorded(root.id).phase is Phase.WAITING  # type: ignore[union-attr]
     assert [end.phase for end in d.run_ends()] == [Phase.WAITING]
+
+
+def test_p7_what_is_parked_says_what_it_waits_for() -> None:
+    d = driver()
+    root, nap = parked(d)
+    first, last = explain(d.machine, root, {})
+    assert isinstance(first.reason, Children)
+    assert (first.reason.open, first.attempt) == (1, 0)
+    assert last.reason == Asleep(until=nap.wake_at or 0.0)
 
 
 def test_a_short_sleep_does_not() -> None:

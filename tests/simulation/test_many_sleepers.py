@@ -15,16 +15,19 @@ import pytest
 
 from perdure._controller import controller as controller_module
 from perdure._controller import dormancy
+from perdure._controller.answering import answer
 from perdure._controller.controller import Controller
 from perdure._controller.session import Session
 from perdure._core.ids import action_id, digest, root_id
 from perdure._core.model import Capacity, Loader, LowMemory, Phase, TaskSpec
+from perdure._core.reasons import Asleep
 from perdure._core.records import RunRow
 from perdure._core.rows import NOTHING
 from perdure._journal.memory import MemoryJournal
 from perdure._ports import WorkerDelay, WorkerExit, WorkerRequest
 from perdure._wire import messages as wire
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
+from perdure._wire.requests import Explained, Reply, Why
 from perdure.config import Config
 
 HOUR = 3600.0
@@ -254,6 +257,25 @@ def test_a_run_that_sleeps_can_be_driven_again_and_aborted(
         row = await first
         assert row.phase is Phase.SUCCEEDED  # it takes any outcome of its sleep
         await controller.stop()
+
+    asyncio.run(scenario())
+
+
+def test_p7_a_run_that_sleeps_says_until_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        sleepers = Sleepers(tmp_path, monkeypatch)
+        await sleepers.controller.start()
+        await sleepers.start(1)
+        replies: list[Reply] = []
+        answer(sleepers.controller, Why("sleeper-0", None), replies.append)
+        (reply,) = replies
+        assert isinstance(reply, Explained)
+        (link,) = reply.chain
+        assert (reply.driven, reply.left, link.action.task) == (True, 2, "sleeper")
+        assert link.reason == Asleep(until=sleepers.clock.now + HOUR)
+        await sleepers.controller.stop()
 
     asyncio.run(scenario())
 

@@ -1,8 +1,6 @@
-"""Tasks that sleep for long, and say when their code is executed."""
+"""Tasks that wait for long, and say when their code is executed."""
 
 import os
-import sys
-import time
 from pathlib import Path
 
 import perdure
@@ -17,60 +15,51 @@ def leave_mark(mark: Path, what: str) -> None:
 
 
 @env.task
-def sleepy(mark: Path, seconds: float) -> str:
+def ask(mark: Path, name: str) -> str:
     leave_mark(mark, "begin")
     try:
-        perdure.durable.sleep(seconds)
+        answer = perdure.new_condition(name, data_type=str).wait()
     except BaseException:
         leave_mark(mark, "noticed")
         raise
     finally:
         leave_mark(mark, "finally")
-    return "awake"
+    return str(answer)
 
 
 @env.task
-async def asleep(mark: Path, seconds: float) -> str:
+async def ask_aio(mark: Path, name: str) -> str:
     leave_mark(mark, "begin")
     try:
-        await perdure.durable.sleep.aio(seconds)
+        answer = await perdure.new_condition(name, data_type=str).wait.aio()
     except BaseException:
         leave_mark(mark, "noticed")
         raise
     leave_mark(mark, "finally")
-    return "awake"
+    return str(answer)
 
 
 @env.task
-async def parent(mark: Path, seconds: float) -> list[str]:
-    leave_mark(mark, "parent")
-    return [*await perdure.gather(asleep(mark, seconds), asleep(mark, seconds + 0.1))]
-
-
-@env.task
-async def asker(mark: Path) -> str:
-    leave_mark(mark, "begin")
-    return str(await perdure.new_condition("go on?", data_type=str).wait.aio())
-
-
-@env.task
-async def keeper(mark: Path, seconds: float) -> str:
+async def ask_carefully(mark: Path, name: str) -> str:
     leave_mark(mark, "begin")
     try:
-        await perdure.durable.sleep.aio(seconds)
+        return str(await perdure.new_condition(name, data_type=str).wait.aio())
     finally:
         leave_mark(mark, "finally")
-    return "awake"
 
 
-def main(name: str, mark: str, seconds: str) -> None:
-    """Start the run, say so once it is parked, and wait for it."""
-    run = perdure.with_runcontext(name=name).run(sleepy, Path(mark), float(seconds))
-    while run.phase.value != "waiting":
-        time.sleep(0.01)
-    print("parked", flush=True)
-    print(run.result(), flush=True)
+@env.task
+async def ask_both(mark: Path) -> list[str]:
+    return [*await perdure.gather(ask_aio(mark, "one"), ask_aio(mark, "two"))]
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@env.task
+def sleep(mark: Path, seconds: float) -> None:
+    leave_mark(mark, "begin")
+    perdure.durable.sleep(seconds)
+
+
+@env.task
+async def sleep_aio(mark: Path, seconds: float) -> None:
+    leave_mark(mark, "begin")
+    await perdure.durable.sleep.aio(seconds)
