@@ -181,3 +181,19 @@ def test_a_parent_that_is_stopped_before_it_could_go_on_ends() -> None:
     assert not is_told(driver, child)
     driver.end(other)
     assert driver.machine.scheduler.ledger.cpu == 10_000
+
+
+def test_a_parent_that_waits_again_keeps_nothing_of_who_came_to_its_worker_meanwhile() -> None:
+    driver = Driver(cpu=8)
+    root = driver.start(spec("root", is_async=True))
+    parent = driver.call(root, spec("parent", is_async=True))
+    driver.sleep(parent, 1.0)
+    task = spec("neighbour", is_async=True, memory=1)
+    driver.call(driver.call(root, task), "leaf")  # now it is known to make calls
+    neighbours = [driver.call(root, task, k=k) for k in range(1, 3)]
+    assert driver.worker(neighbours[1]) is driver.worker(parent)
+    driver.after(1.0)
+    driver.call(parent, "child")
+    assert parent.attempt is not None
+    assert parent.attempt.blocked
+    assert parent.attempt.kept_space == ()

@@ -97,7 +97,11 @@ class Lifecycle:
         if action.run.strict and task.spec.image.unapplied:
             self.fail(action, failures.not_applied(task.spec.image.unapplied))
             return
-        if action.cache is None and (shortage := shortage_of(action, self.scheduler)):
+        if (
+            not task.modest
+            and action.cache is None
+            and (shortage := shortage_of(action, self.scheduler))
+        ):
             self.fail(action, failures.infeasible(shortage))
             return
         if action.stage is Stage.RECALLING:

@@ -14,9 +14,7 @@ def shortage_of(action: Action, scheduler: Scheduler) -> str:
     """Return why the action can never run, or ""."""
     task = action.task
     assert task is not None
-    if task.shortage or not (task.lane.share.space or task.lane.pool.gpu):
-        return task.shortage
-    return _nested_shortage(action, scheduler)
+    return "" if task.modest else task.shortage or _nested_shortage(action, scheduler)
 
 
 def _nested_shortage(action: Action, scheduler: Scheduler) -> str:

@@ -49,8 +49,8 @@ def release(ledger: Ledger, worker: Worker) -> None:
 
 def keep(attempt: Attempt) -> None:
     """The attempt is blocked from now on."""
-    worker = attempt.worker
-    if not attempt.kept_space:
+    worker, asked = attempt.worker, attempt.action.task.lane.share.space  # type: ignore[union-attr]
+    if asked and not attempt.kept_space:  # otherwise it is somebody else's who came meanwhile
         attempt.kept_space, worker.space = worker.space, ()
 
 

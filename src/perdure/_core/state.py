@@ -67,6 +67,7 @@ class Task:
         spec: The spec.
         lane: Where its attempts queue.
         shortage: Why no node could ever meet its demand, or "".
+        modest: It asks for cores that there are, and for nothing else.
         seconds: Moving average of an attempt's duration; None before the first.
         makes_calls: An attempt of it has called children: it is an orchestrator.
     """
@@ -76,6 +77,10 @@ class Task:
     shortage: str = ""
     seconds: float | None = None
     makes_calls: bool = False
+    modest: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.modest = not self.shortage and self.lane.share.names <= {"cpu"}
 
     @property
     def timed(self) -> bool:
