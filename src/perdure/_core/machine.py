@@ -113,7 +113,8 @@ class Machine:
             self.lifecycle.admit(root)
 
     def _task(self, run: Run, spec: TaskSpec) -> Task:
-        self.remarks.of(run, spec)
+        if spec.image.recipe or spec.image.unapplied:
+            self.remarks.of(run, spec)
         return self.scheduler.task(run, spec)
 
     def abort(self, run: Run, action: bytes | None, why: str) -> bool:
