@@ -32,7 +32,8 @@ def answer(controller: "Controller", request: Request, reply: Callable[[Reply], 
         case Why(run, action):
             reply(_explained(controller, run, action))
         case Survey():
-            reply(Surveyed(overview(controller.machine, controller.crew.pids())))
+            pids, dormant = controller.crew.pids(), len(controller.dormitory)
+            reply(Surveyed(overview(controller.machine, pids, dormant)))
 
 
 def _explained(controller: "Controller", name: str, action: bytes | None) -> Explained:

@@ -122,6 +122,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
         waiting: How many actions wait for what, by kind of reason.
         pids: Processes of its workers.
         ceiling: How many workers may be busy, after memory was scarce; None: as many as fit.
+        dormant: Runs besides, of which only a record is kept until something happens to them.
     """
 
     at: float
@@ -135,14 +136,16 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     waiting: dict[str, int]
     pids: tuple[int, ...]
     ceiling: int | None = None
+    dormant: int = 0
 
 
-def overview(machine: Machine, pids: Mapping[int, int]) -> Overview:
+def overview(machine: Machine, pids: Mapping[int, int], dormant: int = 0) -> Overview:
     """Return what the controller does.
 
     Args:
         machine: After placement.
         pids: Processes of the workers that have said Hello, by their numbers.
+        dormant: Runs of which it keeps a record only.
     """
     scheduler = machine.scheduler
     queued: dict[int, int] = Counter()
@@ -163,6 +166,7 @@ def overview(machine: Machine, pids: Mapping[int, int]) -> Overview:
         waiting=_waiting(machine, pids),
         pids=tuple(sorted(pids.values())),
         ceiling=scheduler.strain.ceiling,
+        dormant=dormant,
     )
 
 

@@ -65,6 +65,8 @@ def _share(lines: int, part: float) -> int:
 def _nothing(picture: "Picture") -> str:
     if any(each.overview is None for each in picture.controllers):
         return "what else goes on is not known: see above"
+    if any(each.overview.dormant for each in picture.controllers if each.overview):
+        return "all runs rest until a time comes, or an answer"
     return f"no process drives a run in {picture.home}"
 
 
@@ -79,6 +81,8 @@ def _title(picture: "Picture", overviews: "Sequence[Overview]") -> "Text":
         f"{number(waiting)} waiting",
         _counted(len(picture.controllers), "process", "es"),
     ]
+    if dormant := sum(each.dormant for each in overviews):
+        parts.insert(1, f"{number(dormant)} more at rest")
     title = Text.assemble(("perdure", "bold"), f"  {render.when(picture.at)}  ")
     return title.append(" · ".join(parts), "bright_black")
 
