@@ -43,7 +43,7 @@ def _decide(
     read: "asyncio.Future[dict[bytes, ActionRow]]",
 ) -> None:
     row = None if read.exception() else read.result().get(signal.action)
-    if run.key not in controller.machine.runs:
+    if controller.machine.runs.get(run.key) is not run:  # it ended, or was forgotten and roused
         reply(Answer(False, ELSEWHERE))
     elif row is None or row.kind != CONDITION or row.outcome is not None:
         reply(Answer(False, ANSWERED if read.exception() is None else LOST))
