@@ -48,6 +48,9 @@ class Lanes:
         """Return the lanes that hold something, the one with the oldest work first."""
         lanes = [lane for lane in self.all.values() if lane.count]
         if len(lanes) > 1:
+            for lane in lanes:
+                for queue in lane.queues.values():
+                    _first_group(queue)  # what is not ready any more must not decide
             lanes.sort(key=_head)
         return lanes
 
@@ -82,32 +85,43 @@ class Lanes:
         if not lane.count:
             lane.queues.clear()  # nobody will come by to skip the entries that are left
 
-    def take(self, lane: Lane) -> Action | None:
-        """Remove and return the action of the lane that is first in order."""
-        while lane.queues:
-            run = next(iter(lane.queues))
-            if len(lane.queues) > 1:
-                run = min(lane.queues, key=partial(_urgency, lane))
-            queue = lane.queues[run]
-            while queue.heap:
-                group = queue.heap[0][2]
-                siblings = queue.groups[group]
-                while siblings:
-                    action = siblings.popleft()
-                    if action.stage is Stage.QUEUED and action.attempt is None:
-                        self.left(action)
-                        return action
-                heapq.heappop(queue.heap)
-                del queue.groups[group]
-            del lane.queues[run]
-        return None
-
     def first(self, lane: Lane) -> Action | None:
         """Return the action of the lane that is first in order."""
-        action = self.take(lane)
-        if action is not None:
-            self.add(action, front=True)
-        return action
+        queues = lane.queues
+        while queues:
+            run = next(iter(queues))
+            if len(queues) > 1:
+                run = min(queues, key=partial(_urgency, lane))
+            group = _first_group(queues[run])
+            if group:
+                return group[0]
+            del queues[run]
+        return None
+
+    def take(self, first: Action) -> None:
+        """Remove the action of its lane that is first in order."""
+        assert first.task is not None
+        _first_group(first.task.lane.queues[first.run]).popleft()
+        self.left(first)
+
+
+def _is_ready(action: Action) -> bool:
+    """Whether it is still to be taken; otherwise its entry is to be skipped."""
+    return action.stage is Stage.QUEUED and action.attempt is None
+
+
+def _first_group(queue: RunQueue) -> deque[Action]:
+    """Return the siblings that come first, the first of whom is ready; nobody if none is."""
+    while queue.heap:
+        parent = queue.heap[0][2]
+        siblings = queue.groups[parent]
+        while siblings and not _is_ready(siblings[0]):
+            siblings.popleft()
+        if siblings:
+            return siblings
+        heapq.heappop(queue.heap)
+        del queue.groups[parent]
+    return deque()
 
 
 def _urgency(lane: Lane, run: Run) -> tuple[bool, int]:

@@ -147,14 +147,14 @@ class Scheduler:
 
     def _place_lane(self, lane: Lane, now: float) -> None:
         while lane.count and not self.strain.forbids:
-            action = self.lanes.take(lane)
+            action = self.lanes.first(lane)
             if action is None:
                 return
             worker = self._pick(lane, action, now)
             if worker is None:
-                self.lanes.add(action, front=True)
                 self._ask_for_workers(lane, action, now)
                 return
+            self.lanes.take(action)
             self._assign(worker, action, now)
             self._fill(worker, action, now)
 
@@ -168,12 +168,10 @@ class Scheduler:
         company = like.company
         room = min(capacity(like) - worker.load, worker.company - worker.load, worker.left, share)
         while room > 0:
-            action = self.lanes.take(lane)
-            if action is None:
+            action = self.lanes.first(lane)
+            if action is None or action.task is not task or action.company != company:
                 return
-            if action.task is not task or action.company != company:
-                self.lanes.add(action, front=True)
-                return
+            self.lanes.take(action)
             self._assign(worker, action, now)
             room -= 1
 
