@@ -28,8 +28,8 @@ PAGES = {
 }
 NAMES = {
     "authoring": """
-        TaskEnvironment Task Image Resources GPU Device Cache ReusePolicy Secret RetryStrategy
-        Backoff Timeout trace group
+        TaskEnvironment Task Queue Rate Image Resources GPU Device Cache ReusePolicy Secret
+        RetryStrategy Backoff Timeout trace group
     """,
     "calling": "Future map gather wait as_completed",
     "inside": """
@@ -49,7 +49,7 @@ GIVEN = {"Artifact", "Checkpoint", "Context", "Future", "Query", "Run", "Task"}
 
 INTERNAL = {"allows", "bind", "binder", "bound", "bounds", "check_ignored", "demand", "of"} | {
     "is_enabled", "overwrites", "policy", "reuse", "seconds", "settle", "spec", "with_settings",
-    "forget_spec", "startup", "ref",
+    "forget_spec", "startup", "ref", "limits",
 }  # fmt: skip
 """Methods that other parts of the package call."""
 

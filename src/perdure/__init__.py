@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from perdure._api.options import RetryStrategy as RetryStrategy
     from perdure._api.options import ReusePolicy as ReusePolicy
     from perdure._api.options import Timeout as Timeout
+    from perdure._api.queue import Queue as Queue
+    from perdure._api.queue import Rate as Rate
     from perdure._api.resources import GPU as GPU
     from perdure._api.resources import Device as Device
     from perdure._api.resources import Resources as Resources
@@ -77,6 +79,7 @@ _HOMES = {
     "perdure._api.logger": ("logger",),
     "perdure._api.options": ("Backoff", "RetryStrategy", "ReusePolicy", "Timeout"),
     "perdure._api.mapping": ("map",),
+    "perdure._api.queue": ("Queue", "Rate"),
     "perdure._api.resources": ("Device", "GPU", "Resources"),
     "perdure._api.secrets": ("Secret", "SecretRequest"),
     "perdure._api.task": ("Task",),

@@ -151,6 +151,13 @@ class Runtime:
 
         return SqliteViews(self.config.journal)
 
+    def ask(self, function: Callable[..., Result], *args: Any) -> Result:
+        """Return what a function of the journal returns."""
+        return self._run(self._ask(function, *args))
+
+    async def _ask(self, function: Callable[..., Result], *args: Any) -> Result:
+        return await self.controller.ask(function, *args)
+
     # --- runs -------------------------------------------------------------------------------------
 
     def submit(self, row: RunRow) -> None:

@@ -25,11 +25,13 @@ from perdure._core.records import (
     RunEnd,
     RunRow,
 )
+from perdure._core.sharing import Ask, Grant, QueueLimits, Stake
 from perdure.errors import PerdureError
 
 __all__ = [
     "ActionRow",
     "ArtifactRow",
+    "Ask",
     "AttemptRow",
     "Blobs",
     "CacheAnswer",
@@ -39,14 +41,18 @@ __all__ = [
     "ClaimEnd",
     "Engine",
     "EventRow",
+    "Grant",
     "Journal",
     "LowMemory",
     "MemoryUse",
     "Page",
+    "QueueLimits",
+    "Queues",
     "Row",
     "RunEnd",
     "RunRow",
     "Sink",
+    "Stake",
     "Values",
     "WorkerDelay",
     "WorkerExit",
@@ -56,11 +62,50 @@ __all__ = [
 # --- journal --------------------------------------------------------------------------------------
 
 
+class Queues(Protocol):
+    """Named queues, whose limits hold for all controllers that share a journal."""
+
+    def declare(self, limits: Sequence[QueueLimits], at: float) -> list[QueueLimits | None]:
+        """Let these limits hold from now on, for everybody.
+
+        Returns:
+            For each what held before; None: there was no such queue.
+        """
+
+    def remove(self, name: str) -> bool:
+        """Forget a queue; return whether there was one."""
+
+    def known(self, names: Sequence[str]) -> dict[str, QueueLimits]:
+        """Return the limits of those of the queues that there are."""
+
+    def stakes(self, name: str) -> list[Stake]:
+        """Return what controllers have of a queue, those that are gone included."""
+
+    def share(
+        self, owner: str, asks: Sequence[Ask], now: float, is_alive: Callable[[str], bool]
+    ) -> list[Grant]:
+        """Give a controller its parts of queues, in one transaction: see ``sharing.py``.
+
+        Args:
+            owner: The controller.
+            asks: What it uses and could use.
+            now: Wall-clock seconds.
+            is_alive: Tells whether the controller of that name still lives.
+
+        Returns:
+            What it has from now on, in the order of the questions.
+        """
+
+
 class Journal(Protocol):
     """The only truth: runs, actions, outcomes. Calls block; the shell decides on which thread.
 
     All methods may be called from any thread, one at a time (the shell serialises them).
     """
+
+    @property
+    def queues(self) -> Queues:
+        """The queues of all who share the journal; its methods count as the journal's."""
 
     def create_run(self, row: RunRow) -> int:
         """Store a new run, owned by nobody yet, and return its key.

@@ -7,6 +7,9 @@
     ├── NotSupportedError          an option this version or engine lacks   (NotImplementedError)
     ├── TypeCheckError             a value does not fit its type hint       (TypeError)
     ├── SecretNotFoundError        a secret is in none of its sources       (LookupError)
+    ├── QueueError
+    │   ├── QueueNotFoundError     nobody has declared the queue            (LookupError)
+    │   └── QueueFullError         as many runs wait there as may
     ├── SerializationError         a value cannot be turned into bytes      (TypeError)
     ├── SyncTaskCallInAsyncContextError   a blocking call on an event loop  (RuntimeError)
     ├── TaskLoadError              a worker cannot import the task          (ImportError)
@@ -139,6 +142,27 @@ class SecretNotFoundError(PerdureError, LookupError):
 
     code = "secret_not_found"
     advice = "perdure secret set NAME keeps it in PERDURE_HOME; or set an environment variable"
+
+
+class QueueError(PerdureError):
+    """Something about a queue."""
+
+    code = "queue"
+
+
+class QueueNotFoundError(QueueError, LookupError):
+    """Nobody has declared a queue of that name."""
+
+    code = "queue_not_found"
+    advice = "perdure queue ls shows the queues there are"
+
+
+class QueueFullError(QueueError):
+    """As many runs wait in the queue as its depth allows."""
+
+    code = "queue_full"
+    retryable = True
+    advice = "submit it later, when others have begun"
 
 
 class SerializationError(PerdureError, TypeError):

@@ -175,7 +175,6 @@ def test_resources_that_make_no_sense_are_refused(make):
         lambda: perdure.Resources(gpu="T4 shared:1"),
         lambda: perdure.GPU("A100", 1, "1g.5gb"),
         lambda: perdure.Secret("key", mount="/etc/flyte/secrets"),
-        lambda: perdure.TaskEnvironment("e", queue="q"),
         lambda: perdure.TaskEnvironment("e", pod_template="big"),
         lambda: w.double.override(links=[1]),
         lambda: perdure.build_images(),

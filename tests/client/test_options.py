@@ -48,7 +48,8 @@ def test_names_that_cannot_be_typed_are_refused(name):
         ({"env_vars": {"A": 1}}, ConfigurationError, "env_vars: 'A' is 1"),
         ({"custom_context": {1: "x"}}, ConfigurationError, "custom_context"),
         ({"name": "a b"}, ConfigurationError, "'a b'"),
-        ({"queue": "gpu"}, NotSupportedError, "queue='gpu'"),
+        ({"queue": "two words"}, ConfigurationError, "'two words'"),
+        ({"priority": "high"}, ConfigurationError, "priority='high'"),
         ({"nam": "x"}, ConfigurationError, "did you mean 'name'"),
     ],
 )

@@ -15,7 +15,6 @@ REFUSED = [
     "Trigger", "deploy", "serve", "current_project",
 ]  # fmt: skip
 OPTIONS = {
-    "queue": "gpu",
     "plugin_config": object(), "pod_template": "big", "interruptible": True, "include": ("a",),
     "service_account": "me",
 }  # fmt: skip

@@ -31,6 +31,7 @@ from perdure._core.model import TimeoutPolicy as Timeout
 from perdure._core.orders import Deliver, Start, Tell
 from perdure._core.parking import NEVER
 from perdure._core.records import ActionRow, AttemptRow, CacheQuery, Claim, RunEnd, RunRow
+from perdure._core.sharing import Ask
 from perdure._core.state import Action, Attempt, Run, Worker
 from perdure._core.transitions import Stage
 from perdure._journal.memory import MemoryJournal
@@ -56,6 +57,7 @@ def spec(
     timeout: Timeout = NO_LIMITS,
     reuse: Reuse = SHARED,
     cache: CachePolicy | None = None,
+    queue: str = "",
 ) -> TaskSpec:
     """Return a task spec."""
     return TaskSpec(
@@ -75,6 +77,7 @@ def spec(
         timeout=timeout,
         reuse=reuse,
         cache=cache,
+        queue=queue,
     )
 
 
@@ -113,6 +116,8 @@ class Driver:
         claimed: Ids of calls that attempts have settled with what they had been told.
         damaged: Keys of values that are found damaged.
         dead: Names of controllers that do not live any more.
+        owner: Its own name.
+        hold_shares: Questions about queues gather until :meth:`share`.
     """
 
     def __init__(
@@ -123,7 +128,9 @@ class Driver:
         gpus: tuple[str, ...] = (),
         custom: tuple[tuple[str, float], ...] = (),
         park_after: float = NEVER,
+        owner: str = "me",
     ) -> None:
+        self.owner = owner
         self.journal = journal or MemoryJournal()
         self.now = 100.0
         devices = tuple(Device(str(place), kind) for place, kind in enumerate(gpus))
@@ -144,6 +151,8 @@ class Driver:
         self._audits: list[Any] = []
         self._pages: list[Attempt] = []
         self._consults: list[Any] = []
+        self.hold_shares = False
+        self._asks: list[Ask] = []
         self.damaged: set[bytes] = set()
         self.dead: set[str] = set()
         self.claimed: set[bytes] = set()
@@ -179,11 +188,14 @@ class Driver:
             effects.pages.clear()
             self._consults += effects.consults
             effects.consults.clear()
+            self._asks += effects.asks
+            effects.asks.clear()
             if not (
                 (not self.hold_workers and self._ready())
                 or (not self.hold_commits and self._commit())
                 or (not self.hold_answers and self._answer())
                 or (not self.hold_consults and self._consult())
+                or (not self.hold_shares and self._share())
             ):
                 return
 
@@ -237,6 +249,24 @@ class Driver:
             self.machine.consulted(asked, marks, key, answer, damaged=damaged)
         return bool(consults)
 
+    def _share(self) -> bool:
+        asks, self._asks = self._asks, []
+        queues = self.journal.queues
+        if asks:
+            grants = queues.share(self.owner, asks, self.now, lambda name: name not in self.dead)
+            self.machine.granted(grants)
+        return bool(asks)
+
+    def share(self) -> None:
+        """What was asked about queues is answered."""
+        self._share()
+        self.settle()
+
+    def lose_asks(self) -> None:
+        """The journal cannot be asked about queues."""
+        asks, self._asks = self._asks, []
+        self.machine.unanswered(asks)
+
     def consult(self) -> None:
         """What was asked about kept values is answered."""
         self._consult()
@@ -271,6 +301,7 @@ class Driver:
         row = self.journal.load_run(name)
         key = row.key if row else self.journal.create_run(RunRow(name=name, spec=task))
         epoch = self.journal.acquire(key, f"{id(self)}", lambda _: False)
+        options["queue"] = self.machine.scheduler.queues.get(options.get("queue", ""))
         run = Run(
             key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1, **options
         )
@@ -383,6 +414,11 @@ class Driver:
         unclaimed = self.known(action).keys() - self.claimed
         ended = Ended(outcome, seconds, unclaimed=frozenset(unclaimed))
         self.machine.done(action.attempt.handle, ended)
+        self.settle()
+
+    def abort(self, action: Action) -> None:
+        """Somebody stops the run of the action, or the action."""
+        self.machine.abort(action.run, action.id, "enough")
         self.settle()
 
     def fail(self, action: Action, failure: Failure | None = None) -> None:

@@ -5,9 +5,10 @@ import pytest
 from core.driver import Driver, Stage, error, spec
 from perdure._core import failures
 from perdure._core.allowances import QUICK_SECONDS
+from perdure._core.ends import WorkerEnd
 from perdure._core.model import MemoryUse, Reuse
 from perdure._core.scheduling import PREFETCH_SECONDS
-from perdure._core.state import Action, WorkerEnd
+from perdure._core.state import Action
 from perdure._core.strain import CALM_SECONDS, LEAST_USE, RELIEF_SECONDS
 
 GIB = 1 << 30

@@ -257,7 +257,6 @@ def test_a_parent_may_do_something_about_a_shortage(runtime: Runtime) -> None:
 @pytest.mark.parametrize(
     "option",
     [
-        {"queue": "night"},
         {"plugin_config": {"a": 1}},
     ],
 )

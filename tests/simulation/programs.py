@@ -24,6 +24,7 @@ from perdure._core.model import (
     TaskSpec,
     TimeoutPolicy,
 )
+from perdure._core.sharing import QueueLimits
 
 MODULUS = 1_000_003
 ALWAYS = 10**9
@@ -81,6 +82,7 @@ class Node:
         reuse: Whose workers it runs in.
         kept_as: Nodes of the same name have the same value, which is kept; "": it is not.
         serialized: Of those one runs at a time.
+        queue: The queue that it runs in, or "".
     """
 
     path: str
@@ -106,6 +108,7 @@ class Node:
     reuse: Reuse = SHARED
     kept_as: str = ""
     serialized: bool = False
+    queue: str = ""
 
     @property
     def cache(self) -> CachePolicy | None:
@@ -144,6 +147,7 @@ class Node:
             timeout=TimeoutPolicy(max_runtime=limit),
             reuse=self.reuse,
             cache=self.cache,
+            queue=self.queue,
         )
 
 
@@ -179,6 +183,30 @@ def make_scarce(seed: int, *, generous: bool = False) -> Node:
         node.growth = (1,)
         node.gpu = rng.choice((0.0, 0.0, 0.0, 0.25, 0.5, 1.0))
         node.licences = rng.choice((0.0, 0.0, 0.5, 1.0))
+        nodes += [child for group in node.groups for child in group]
+    return program
+
+
+QUEUES = (
+    QueueLimits("one", concurrency=1),
+    QueueLimits("two", concurrency=2, priority=3),
+    QueueLimits("slow", concurrency=3, starts=6, period=0.5),
+    QueueLimits("paced", starts=4, period=0.2),
+)
+
+
+def make_queued(seed: int, *, generous: bool = False) -> Node:
+    """Return a program most of whose nodes run in queues, parents and children in the same."""
+    program = make(seed, generous=generous)
+    rng = random.Random(seed + 4_000_000)
+    names = ["", *(limits.name for limits in QUEUES)]
+    usual = rng.choice(names)
+    nodes = [program]
+    while nodes:
+        node = nodes.pop()
+        node.hangs = 0  # what waits for long in a queue does not run into a time limit
+        if not node.endless:  # others wait for its slot, and it for its parent
+            node.queue = usual if rng.random() < 0.5 else rng.choice(names)
         nodes += [child for group in node.groups for child in group]
     return program
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from perdure._core.effects import Consult
+from perdure._core.effects import Consult, Effects
 from perdure._core.ids import digest, root_id
 from perdure._core.invariants import check
 from perdure._core.keys import key_of, policy_of
@@ -32,7 +32,9 @@ class Shell:
 
     def __init__(self, world: "World", number: int) -> None:
         self.world = world
+        self.name = f"c{number}"
         self.alive = self.owner = True
+        self.seen = 0
         self.machine = Machine(world.capacity, first_worker=number * 1000, grace=0.1)
         self.machine.parking.after = world.park_after
         self.workers: dict[int, SimWorker] = {}
@@ -45,7 +47,9 @@ class Shell:
         """Acquire the run."""
         journal, key = self.world.journal, self.world.key
         epoch = journal.acquire(key, f"c{self.number}", lambda _: False)
-        return Run(key=key, name="sim", epoch=epoch, next_seq=journal.last_seq(key) + 1)
+        queue = self.machine.scheduler.queues.get(self.world.queue)
+        seq = journal.last_seq(key) + 1
+        return Run(key=key, name="sim", epoch=epoch, next_seq=seq, queue=queue)
 
     def begin(self) -> None:
         """Drive the run from what the journal holds."""
@@ -137,7 +141,10 @@ class Shell:
         for _, outcome in effects.ended:
             self.world.result = outcome
         effects.ended.clear()
+        self.ask(effects)
         check(machine)
+        self.note_starts()
+        self.world.check_queues()
         self.no_more_computes_than_there_are_cores()
         self.doze()
 
@@ -219,6 +226,32 @@ class Shell:
                     self.machine.consulted(each, marks, key, answer, damaged=damaged)
                 )
             )
+
+    def ask(self, effects: Effects) -> None:
+        """Question and answer are on their way for a while; now and then neither arrives."""
+        world, asks = self.world, effects.asks
+        effects.asks = []
+        if not asks:
+            return
+
+        def share() -> None:
+            if not self.alive:
+                return
+            if world.rng.random() < 0.05:
+                self.answer(lambda: self.machine.unanswered(asks))
+                return
+            grants = world.journal.queues.share(self.name, asks, world.now, world.lives)
+            self.answer(lambda: self.machine.granted(grants))
+
+        world.at(world.now + world.rng.uniform(0.0001, 0.003), share)
+
+    def note_starts(self) -> None:
+        """What has been placed since the last time has started."""
+        for handle, attempt in self.machine.scheduler.attempts.items():
+            queue = attempt.action.task.lane.queue if attempt.action.task else None
+            if handle > self.seen and queue is not None:
+                self.world.starts[queue.name].append(self.world.now)
+        self.seen = max(self.machine.scheduler.attempts, default=self.seen)
 
     def write(self) -> None:
         """Group commit: one at a time, the rest gathers. A crash may come before or after it."""

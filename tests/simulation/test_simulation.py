@@ -21,6 +21,7 @@ from simulation.programs import (
     Node,
     expected,
     make,
+    make_queued,
     make_scarce,
     sleepers,
     twin,
@@ -87,6 +88,20 @@ def test_p3_any_program_that_asks_for_scarce_things_gets_them_in_the_end(
     faults = WEATHERS[weather]
     program = make_scarce(seed, generous=faults.guilty)
     world = World(seed, faults, program=program, capacity=SCARCE)
+    assert value_of(world) == expected(world.program)
+
+
+@pytest.mark.parametrize(
+    ("weather", "seed"), [([*WEATHERS][seed % len(WEATHERS)], seed) for seed in range(SEEDS // 2)]
+)
+def test_p3_any_program_in_queues_that_others_use_too_comes_to_its_end(
+    weather: str, seed: int
+) -> None:
+    # The world asserts that no queue ever has more than its limits; the end, that nobody starves.
+    faults = WEATHERS[weather]
+    program = make_queued(seed, generous=faults.guilty)
+    queue = ("", "one", "paced")[seed // 2 % 3]
+    world = World(seed, faults, cores=4, program=program, queue=queue, rivalry=2.0 * (seed % 2))
     assert value_of(world) == expected(world.program)
 
 

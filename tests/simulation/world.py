@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdure._core import failures
+from perdure._core.ends import WorkerEnd
 from perdure._core.model import Capacity, LowMemory, MemoryUse, Outcome
 from perdure._core.outside import answered
 from perdure._core.parking import NEVER
 from perdure._core.records import ActionRow, RunRow
-from perdure._core.state import WorkerEnd
 from perdure._journal.memory import MemoryJournal
 from perdure._ports import Journal
-from simulation.programs import Node, make
+from simulation.programs import QUEUES, Node, make
+from simulation.rival import Rival
 from simulation.shell import Shell
 
 LIMIT = 300_000
@@ -66,6 +67,8 @@ class World:
         parked: How often an attempt was parked; likewise ``dozed``, of the whole run.
         park_after: When it is.
         flaws: How often each node has failed; likewise ``hung``.
+        starts: When something has started in a queue, by its name.
+        rival: Another controller that uses the queues, if there is one.
     """
 
     def __init__(
@@ -77,6 +80,8 @@ class World:
         program: Node | None = None,
         journal: Journal | None = None,
         capacity: Capacity | None = None,
+        queue: str = "",
+        rivalry: float = 0.0,
     ) -> None:
         self.rng = random.Random(seed * 7919 + 1)
         self.faults = faults or Faults()
@@ -99,6 +104,10 @@ class World:
         self.result: Outcome | None = None
         self.key = self.journal.create_run(RunRow(name="sim", spec=self.program.spec))
         self.shells: list[Shell] = []
+        self.queue = queue
+        self.starts: dict[str, list[float]] = {limits.name: [] for limits in QUEUES}
+        self.journal.queues.declare(QUEUES, self.now)
+        self.rival = Rival(self, self.now + rivalry) if rivalry else None
         self.begin()
 
     @property
@@ -195,6 +204,22 @@ class World:
         rows = self.journal.lookup(self.key, [*self.settled])
         for action, outcome in self.settled.items():
             assert rows[action].outcome == outcome, f"{rows[action]} was answered with {outcome}"
+
+    def lives(self, name: str) -> bool:
+        """Whether the controller of that name lives."""
+        shells = (shell.name for shell in self.shells if shell.alive)
+        return name in shells or (self.rival is not None and name == self.rival.name)
+
+    def check_queues(self) -> None:
+        """No queue has more than its limits allow, in all controllers together."""
+        for limits in QUEUES:
+            name = limits.name
+            used = [s.machine.scheduler.queues.used(name) for s in self.shells if s.alive]
+            used += [self.rival.used[name]] if self.rival else []
+            assert not limits.concurrency or sum(used) <= limits.concurrency, f"{name}: {used}"
+            recent = [moment for moment in self.starts[name] if moment > self.now - limits.period]
+            self.starts[name] = recent
+            assert not limits.starts or len(recent) <= limits.starts, f"{name}: {recent}"
 
     # --- faults -----------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from perdure._api import locating
 from perdure._api.hooks import AnyHook, Hook, check_hook
 from perdure._api.image import image_of
 from perdure._api.options import check_options, seconds
+from perdure._api.queue import Queue
 from perdure._api.scope import current
 from perdure._api.task import Settings, Task
 from perdure._core.model import Loader
@@ -42,7 +43,7 @@ class TaskEnvironment:
         env_vars: Environment variables of the worker process.
         secrets: What its workers find in their environment and nobody else sees: a name, a
             :class:`Secret`, or a list of them.
-        queue: Not supported yet.
+        queue: A :class:`Queue`, or the name of one: so many of its tasks' attempts run at once.
         depends_on: Environments whose tasks are called from here.
         plugin_config: Not supported yet.
         description: For people.
@@ -63,7 +64,7 @@ class TaskEnvironment:
         reusable: Any = None,
         env_vars: Mapping[str, str] | None = None,
         secrets: Any = None,
-        queue: str | None = None,
+        queue: str | Queue | None = None,
         depends_on: "Iterable[TaskEnvironment] | None" = None,
         plugin_config: Any = None,
         description: str | None = None,
@@ -112,7 +113,7 @@ class TaskEnvironment:
             **options: ``short_name`` (instead of the function's name), ``retries`` (a number or a
                 :class:`RetryStrategy`), ``timeout`` (seconds, timedelta or :class:`Timeout`),
                 ``resources``, ``cache``, ``env_vars``, ``secrets``, ``reusable``, ``image``,
-                ``docs``,
+                ``queue``, ``docs``,
                 ``entrypoint`` (what ``perdure run FILE`` runs, unless it is told which task),
                 ``report`` and ``produces_artifacts`` (every task may have a report and publish
                 artifacts).

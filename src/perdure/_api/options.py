@@ -9,6 +9,7 @@ from typing import Any
 from perdure._api import growth
 from perdure._api.caching import Cache
 from perdure._api.image import image_of
+from perdure._api.queue import queue_name
 from perdure._api.resources import Resources, refuse
 from perdure._api.secrets import secrets_of
 from perdure._core.model import MANY, RetryPolicy, Reuse, TimeoutPolicy
@@ -287,14 +288,14 @@ _HINTS = {
 _LEAVE = "leave it out"
 
 NOT_BUILT = frozenset({
-    "queue", "plugin_config", "pod_template", "labels", "consumes_artifacts",
+    "plugin_config", "pod_template", "labels", "consumes_artifacts",
     "interruptible", "max_inline_io_bytes", "triggers", "links", "task_resolver", "checkpoint",
     "schedule", "priority", "service_account", "include",
 })  # fmt: skip
 
 TASK_OPTIONS = frozenset({
     "short_name", "resources", "retries", "timeout", "cache", "env_vars", "docs", "reusable",
-    "report", "entrypoint", "produces_artifacts", "image", "secrets",
+    "report", "entrypoint", "produces_artifacts", "image", "secrets", "queue",
 })  # fmt: skip
 
 
@@ -333,6 +334,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     Timeout.of(options.get("timeout"))
     ReusePolicy.of(options.get("reusable"))
     secrets_of(options.get("secrets"))
+    queue_name(options.get("queue"))
     _check_env_vars(options.get("env_vars"))
 
 

@@ -30,6 +30,7 @@ from perdure._api.caching import Cache
 from perdure._api.future import FinishedFuture, Future, on_loop
 from perdure._api.image import Image, image_of
 from perdure._api.options import RetryStrategy, ReusePolicy, Timeout, check_options
+from perdure._api.queue import queue_name
 from perdure._api.resources import Resources
 from perdure._api.scope import Scope, current
 from perdure._api.secrets import secrets_of
@@ -68,6 +69,7 @@ class Settings:
     entrypoint: bool = False
     secrets: tuple[SecretRef, ...] = ()
     image: Image | None = None
+    queue: str = ""
 
     def changed(self, options: dict[str, Any]) -> "Settings":
         """Return these settings with ``options`` applied; None means the default."""
@@ -84,6 +86,7 @@ class Settings:
             bool(options["entrypoint"]) if "entrypoint" in options else self.entrypoint,
             secrets_of(options["secrets"]) if "secrets" in options else self.secrets,
             image_of(options["image"]) if "image" in options else self.image,
+            queue_name(options["queue"]) if "queue" in options else self.queue,
         )
 
 
@@ -273,6 +276,7 @@ class Task(Generic[P, R]):
                 reuse=reuse,
                 cache=caching.policy(self, image) if settings.cache.is_enabled else None,
                 image=image,
+                queue=settings.queue,
             )
         return known
 
@@ -298,7 +302,7 @@ class Task(Generic[P, R]):
 
         Args:
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
-                ``secrets``, ``image``, ``short_name``, ``report``, ``entrypoint``,
+                ``secrets``, ``image``, ``queue``, ``short_name``, ``report``, ``entrypoint``,
                 ``produces_artifacts``,
                 ``reusable`` (a :class:`ReusePolicy`, ``"isolated"`` or ``"off"``).
 

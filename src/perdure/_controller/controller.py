@@ -20,6 +20,7 @@ from perdure._controller.driven import Driven, at_end, of_run, options
 from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
+from perdure._controller.queueing import Queueing
 from perdure._controller.scribe import Result, Scribe
 from perdure._controller.session import Session
 from perdure._core.effects import Consult, Effects
@@ -95,6 +96,7 @@ class Controller:
         self._conversation = LoopConversation(self._loop)
         self.scribe = Scribe(self.journal, self._loop, self._committed, self._cannot_write)
         self._consulting = Consulting(self.journal, self._values, self.scribe, self._is_alive)
+        self._queueing = Queueing(self)
         address = self.presence.contact.address
         self._server = await self._loop.create_unix_server(lambda: Session(self), address)
         await self.crew.start(address, self.token)
@@ -109,6 +111,7 @@ class Controller:
         await asyncio.gather(*self._finishing)
         self.settle()
         await self.crew.stop()
+        await self._queueing.leave()
         self._server.close()
         self.scribe.close()
         self.presence.close()
@@ -120,8 +123,10 @@ class Controller:
 
         Raises:
             RunConflictError: The name exists.
+            QueueFullError: As many runs wait for its queue as may.
         """
         async with self.starting:
+            await self._queueing.refuse_if_full(options(row).queue, row.name)
             row.key = await self.scribe.call(self.journal.create_run, row)
             return await self._drive(row, fresh=True)
 
@@ -183,13 +188,15 @@ class Controller:
             env_vars=given.env_vars,
             cache=given.cache,
             mixed=mixed or given.mixed,
+            priority=given.priority,
+            queue=self.machine.scheduler.queues.get(given.queue),
             next_seq=last_seq + 1,
         )
         ended = ended or self._loop.create_future()
         self.runs[row.key] = Driven(run, ended, row)
         with self.batch():
-            now = self.machine.now
-            self.machine.effects.rows.append(RunEnd(run=row.key, phase=Phase.RUNNING, at=now))
+            now, phase = self.machine.now, Phase.QUEUED if run.queue else Phase.RUNNING
+            self.machine.effects.rows.append(RunEnd(run=row.key, phase=phase, at=now))
             self.machine.start_run(run, row.spec, root, row.inputs, row.blobs)
         return ended
 
@@ -316,6 +323,7 @@ class Controller:
         if effects.consults:
             consults, effects.consults = effects.consults, []
             self.in_background(self._consult(consults))
+        self._queueing.share(effects)
         for attempt in effects.audits:
             missing = self.scribe.call(missing_children, self.journal, attempt)
             missing.add_done_callback(partial(self._audited, attempt))
@@ -352,13 +360,13 @@ class Controller:
     def _found(
         self, run: Run, ids: list[bytes], answer: "asyncio.Future[dict[bytes, ActionRow]]"
     ) -> None:
-        if self._is_bad(answer):
+        if self.is_bad(answer):
             return
         with self.batch():
             self.machine.looked_up(run, ids, answer.result())
 
     def _read(self, attempt: Attempt, answer: "asyncio.Future[Page]") -> None:
-        if self._is_bad(answer):
+        if self.is_bad(answer):
             return
         with self.batch():
             self.machine.read(attempt, answer.result())
@@ -374,7 +382,7 @@ class Controller:
                 self.machine.consulted(r.asked, r.inputs, r.key, r.answer, damaged=r.damaged)
 
     def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
-        if self._is_bad(answer):
+        if self.is_bad(answer):
             return
         missing = answer.result()
         if missing:
@@ -386,7 +394,7 @@ class Controller:
     def _errand_done(self, errand: Errand, answer: "asyncio.Future[Outcome]") -> None:
         if isinstance(answer.exception(), LeaseLostError):
             return  # the next commit will tell
-        if self._is_bad(answer):
+        if self.is_bad(answer):
             return
         with self.batch():
             self.machine.record(errand.parent, errand.record(answer.result(), self.machine.now))
@@ -413,7 +421,8 @@ class Controller:
                 )
             )
 
-    def _is_bad(self, answer: "asyncio.Future[Any]") -> bool:
+    def is_bad(self, answer: "asyncio.Future[Any]") -> bool:
+        """Whether the journal could not answer; then nothing can be recorded, either."""
         error = answer.exception()
         if error is not None:
             self._cannot_write(error)

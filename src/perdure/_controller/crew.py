@@ -8,8 +8,9 @@ from perdure._controller.echo import Echo
 from perdure._controller.endings import judge
 from perdure._core import failures
 from perdure._core.effects import Effects
+from perdure._core.ends import WorkerEnd
 from perdure._core.model import Bundle
-from perdure._core.state import Worker, WorkerEnd
+from perdure._core.state import Worker
 from perdure._ports import LowMemory, WorkerDelay, WorkerExit, WorkerRequest
 from perdure._secrets.sources import Sources
 from perdure._wire.messages import SecretValue, Welcome

@@ -3,7 +3,7 @@
 import signal
 
 from perdure._core import failures
-from perdure._core.state import WorkerEnd
+from perdure._core.ends import WorkerEnd
 from perdure._ports import WorkerExit
 
 _FROM_OUTSIDE = frozenset(

@@ -7,6 +7,7 @@ import msgspec
 from perdure._core.errands import Errand
 from perdure._core.model import Outcome
 from perdure._core.records import Row
+from perdure._core.sharing import Ask
 from perdure._core.state import Action, Attempt, Run, Worker
 
 
@@ -35,6 +36,7 @@ class Effects:
         pages: Replaying attempts whose workers are to be told the next recorded children.
         errands: What steps ask of the artifacts; after the rows that they refer to.
         consults: Cached actions: is a value kept?
+        asks: Queues: what may be used of them?
         audits: Replayed actions: were all recorded children called again?
         spawns: Workers to be placed.
         kills: Workers to be killed, with everything they started.
@@ -52,6 +54,7 @@ class Effects:
     pages: list[Attempt] = field(default_factory=list)
     errands: list[Errand] = field(default_factory=list)
     consults: list[Consult] = field(default_factory=list)
+    asks: list[Ask] = field(default_factory=list)
     audits: list[Attempt] = field(default_factory=list)
     spawns: list[Worker] = field(default_factory=list)
     kills: list[Worker] = field(default_factory=list)

@@ -14,6 +14,7 @@ from itertools import islice
 
 from perdure._core.holders import brief
 from perdure._core.impediments import impediment, place_in_line, resuming
+from perdure._core.lines import no_slot, waiting_in_queue
 from perdure._core.machine import Machine
 from perdure._core.outside import CONDITION
 from perdure._core.reasons import (
@@ -78,6 +79,8 @@ def reason_of(
     machine: Machine, action: Action, pids: Mapping[int, int]
 ) -> tuple[Reason, Action | None]:
     """Return what the action itself waits for, and the action that is, if it is one."""
+    if (place := waiting_in_queue(machine, action)) is not None:
+        return no_slot(machine, place), None
     match action.stage:
         case Stage.RUNNING if action.attempt is not None:
             return _on_worker(machine, action, action.attempt, pids)

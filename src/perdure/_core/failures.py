@@ -95,6 +95,15 @@ def unplaced(error: PerdureError) -> Failure:
     return _failure(type(error).__name__, error.code, text, retryable=error.retryable)
 
 
+def unknown_queue(name: str) -> Failure:
+    """Nobody has declared the queue."""
+    message = (
+        f"there is no queue {name!r}; declare it where the run is started, perdure.Queue({name!r}, "
+        f"concurrency=3), or for all processes: perdure queue set {name} --concurrency 3"
+    )
+    return _failure("QueueNotFoundError", "queue_not_found", message)
+
+
 def not_applied(unapplied: str) -> Failure:
     """Nothing may be left out of an image, and something would be."""
     return _failure("NotSupportedError", "not_supported", unapplied)

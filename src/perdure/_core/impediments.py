@@ -107,7 +107,9 @@ def reason_of(scheduler: Scheduler, what: Impediment, pids: Mapping[int, int]) -
 
 def unexplained(scheduler: Scheduler) -> list[Lane]:
     """Return lanes in which work waits for nothing that is known: a mistake of placement."""
-    alone = [lane for lane in scheduler.lanes.all.values() if lane.count and not lane.pool.workers]
+    lanes = scheduler.lanes
+    alone = [each for each in lanes.all.values() if each.count and not each.pool.workers]
+    alone = [lane for lane in alone if lanes.may_start(lane)]
     if not alone or scheduler.strain.forbids:
         return []
     impeded = {id(each.lane) for each in impediments(scheduler) if each.lacking or each.claimed}

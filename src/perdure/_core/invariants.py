@@ -15,8 +15,9 @@ from perdure._core.machine import Machine
 from perdure._core.model import MANY
 from perdure._core.outside import CONDITION
 from perdure._core.parking import awaited
+from perdure._core.queues import OWN
 from perdure._core.reasons import Unexplained
-from perdure._core.state import Action, Attempt, Worker
+from perdure._core.state import Action, Attempt, Lane, Worker
 from perdure._core.transitions import Stage
 
 
@@ -48,8 +49,8 @@ def ledger_adds_up(machine: Machine) -> Iterator[str]:
         cpu -= worker.cpu
         held = [worker.space, *(a.kept_space for a in worker.attempts.values())]
         if worker.pool.together:
-            lanes = {a.action.task.lane for a in worker.attempts.values() if a.action.task}
-            held += [lane.share.space for lane in lanes]
+            lanes = [_lane(attempt) for attempt in worker.attempts.values()]
+            held += {lane.demand: lane.share.space for lane in lanes}.values()
         for name, amount in itertools.chain(*held):
             space[name] -= amount
     if (cpu, space) != (ledger.cpu, ledger.space):
@@ -157,11 +158,57 @@ def queued_means_in_a_lane(machine: Machine) -> Iterator[str]:
     """A lane counts exactly the queued actions that belong to it."""
     counts = dict.fromkeys(machine.scheduler.lanes.all.values(), 0)
     for action in _actions(machine):
-        if action.stage is Stage.QUEUED and action.task is not None:
+        if action.stage is Stage.QUEUED and action.task is not None and not action.is_entrant:
             counts[action.task.lane] += 1
     for lane, count in counts.items():
         if lane.count != count:
             yield f"a lane counts {lane.count} actions, {count} are queued"
+
+
+def queues_keep_to_their_limits(machine: Machine) -> Iterator[str]:
+    """A queue never has more than its concurrency: nobody uses a slot that is not held."""
+    for queue in machine.scheduler.queues:
+        limits = queue.limits
+        if limits is None or not limits.concurrency:
+            continue
+        if queue.used > queue.held:
+            yield f"queue {queue.name}: {queue.used} slots are used, {queue.held} are held"
+        if queue.tokens < 0:
+            yield f"queue {queue.name}: {-queue.tokens} have started that may not"
+
+
+def queues_count_what_uses_them(machine: Machine) -> Iterator[str]:
+    """What runs in a queue has a slot, what waits has none, and both are counted."""
+    for queue in machine.scheduler.queues:
+        attempts = [a for a in machine.scheduler.attempts.values() if _lane(a).queue is queue]
+        runs = [run for run in machine.runs.values() if run.queue is queue]
+        used = sum(a.slot == OWN for a in attempts) + sum(run.admitted for run in runs)
+        if used != queue.used:
+            yield f"queue {queue.name} counts {queue.used} slots in use, it is {used}"
+        waiting = sum(
+            lane.count for lane in machine.scheduler.lanes.all.values() if lane.queue is queue
+        )
+        waiting += sum(
+            action.is_entrant and action.run.queue is queue for action in _actions(machine)
+        )
+        if waiting != queue.waiting:
+            yield f"queue {queue.name} counts {queue.waiting} that wait, it is {waiting}"
+        lenders = sum(run.admitted and run.borrower is None for run in runs)
+        if lenders != queue.lenders:
+            yield f"queue {queue.name} counts {queue.lenders} lenders, it is {lenders}"
+        for attempt in attempts:
+            if not attempt.slot and not attempt.blocked:
+                yield f"{attempt} runs in queue {queue.name} without a slot"
+            if attempt.slot and attempt.blocked and not attempt.resuming:
+                yield f"{attempt} waits, and has a slot of queue {queue.name}"
+            if (queue.resuming.get(attempt.handle) is attempt) != (
+                attempt.resuming and not attempt.slot
+            ):
+                yield f"{attempt} is not known to wait for a slot of queue {queue.name}"
+
+
+def _lane(attempt: Attempt) -> Lane:
+    return attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
 
 
 def families_agree(machine: Machine) -> Iterator[str]:
@@ -261,6 +308,8 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     suspects_keep_to_small_company,
     running_means_on_a_worker,
     queued_means_in_a_lane,
+    queues_keep_to_their_limits,
+    queues_count_what_uses_them,
     families_agree,
     nobody_waits_for_nothing,
     questions_are_on_record,

@@ -1,18 +1,26 @@
 """What is ready to run, and in which order it is taken.
 
-Ready actions wait in *lanes*: same pool of workers, same demand. Within a run they are taken in the
-order in which sequential code would do the work (depth first by call position): parents that
-started finish before new ones start, so few parents are ever half done. Between runs, the one with
-the fewest attempts running goes first.
+Ready actions wait in *lanes*: same pool of workers, same demand, same queue. Within a run they are
+taken in the order in which sequential code would do the work (depth first by call position):
+parents that started finish before new ones start, so few parents are ever half done. Between runs,
+the one with the higher priority goes first, and among equals the one with the fewest attempts
+running. No run is passed over for ever (``turns.py``).
+
+Roots of runs that a queue has to admit wait there, and lanes of a queue without room are left out.
 """
 
 import heapq
+import math
 from collections import deque
+from collections.abc import Collection
 from functools import partial
 
 from perdure._core.model import Demand
+from perdure._core.queueing import Queues
+from perdure._core.queues import Queue
 from perdure._core.state import Action, Lane, Pool, PoolKey, Run, RunQueue
 from perdure._core.transitions import Stage
+from perdure._core.turns import Turns
 
 AFTER_ALL = 1 << 62
 """Greater than the position of any call."""
@@ -28,16 +36,22 @@ class Lanes:
     """The lanes of a controller.
 
     Attributes:
-        all: By pool and demand.
+        all: By pool, demand and name of the queue.
     """
 
-    def __init__(self) -> None:
-        self.all: dict[tuple[PoolKey, Demand], Lane] = {}
-        self._pushes = 0
+    def __init__(self, queues: Queues) -> None:
+        self.all: dict[tuple[PoolKey, Demand, str], Lane] = {}
+        self._queues = queues
+        self._turns = Turns()
+        self._taken = self._pushes = 0
 
-    def of(self, pool: Pool, demand: Demand) -> Lane:
+    def of(self, pool: Pool, demand: Demand, queue: str) -> Lane:
         """Return the lane of that demand, making it when it is new."""
-        return self.all.setdefault((pool.key, demand), Lane(pool, demand))
+        key = pool.key, demand, queue
+        lane = self.all.get(key)
+        if lane is None:
+            lane = self.all[key] = Lane(pool, demand, self._queues.get(queue))
+        return lane
 
     def drop(self, pool: Pool) -> None:
         """Nobody is going to use the pool any more."""
@@ -45,14 +59,68 @@ class Lanes:
             del self.all[place]
 
     def in_order(self) -> list[Lane]:
-        """Return the lanes that hold something, the one with the oldest work first."""
-        lanes = [lane for lane in self.all.values() if lane.count]
+        """Return the lanes of which something may start, the one whose turn it is first."""
+        lanes = [lane for lane in self.all.values() if lane.count and self.may_start(lane)]
         if len(lanes) > 1:
             for lane in lanes:
                 for queue in lane.queues.values():
                     _first_group(queue)  # what is not ready any more must not decide
-            lanes.sort(key=_head)
+            lanes.sort(key=self._head)
         return lanes
+
+    def give_turns(self, wanted: set[str]) -> None:
+        """Favour those who have had no turn for long, where it is time.
+
+        Args:
+            wanted: What older work waits for: nobody who asks for it is favoured.
+        """
+        for lane in self.all.values():
+            turns = self._turns_of(lane)
+            if turns.is_open and lane.count:
+                lanes = [each for each in self.all.values() if each.count and self.may_start(each)]
+                self._favour(turns, lanes, wanted - {"cpu"})
+
+    def took(self, lane: Lane, run: Run) -> bool:
+        """A worker was given work of the run; return whether the order is another one now."""
+        self._taken += 1
+        run.last_turn = self._taken
+        return self._turns_of(lane).took(lane, run)
+
+    def _favour(self, turns: Turns, lanes: list[Lane], wanted: set[str]) -> None:
+        """Let the run have a turn that has had none for longest."""
+        turns.favour(
+            (lane, run)
+            for lane in lanes
+            if self._turns_of(lane) is turns and wanted.isdisjoint(lane.share.names)
+            for run, queue in lane.queues.items()
+            if queue.heap and not (_keeps(lane) and not queue.heap[0][0])
+        )
+
+    def _turns_of(self, lane: Lane) -> Turns:
+        return self._turns if lane.queue is None else lane.queue.turns
+
+    @staticmethod
+    def may_start(lane: Lane) -> bool:
+        """Whether something of the lane may start, as far as its queue is concerned."""
+        queue = lane.queue
+        return queue is None or queue.room > 0 or any(map(queue.may_start, lane.queues))
+
+    def _head(self, lane: Lane) -> tuple[float, tuple[int, ...], int]:
+        """Return the place of the lane's first action: by its parent, then among its siblings.
+
+        A root comes before what is below older roots, as long as it needs no more than cpu, which
+        is soon free again. Memory and devices that it took would be missing to older work for long.
+        """
+        favoured = self._turns_of(lane).favoured
+        if favoured is not None and favoured[0] is lane:
+            return -math.inf, (), 0
+        keeps = _keeps(lane)
+        own = 0 if lane.queue is None else lane.queue.priority
+        return min(
+            (-run.priority - own, *_first(queue, keeps))
+            for run, queue in lane.queues.items()
+            if queue.heap
+        )
 
     def waiting_for(self, pool: Pool) -> list[Run]:
         """Return the runs that have ready actions for the pool."""
@@ -63,6 +131,10 @@ class Lanes:
         """Add a ready action; ``front`` when it has been out before."""
         assert action.task is not None
         lane = action.task.lane
+        if action.parent is None and (run := action.run).queue is not None and not run.admitted:
+            run.queue.enter(action)
+            self._queues.use(run.queue)
+            return
         queue = lane.queues.get(action.run)
         if queue is None:
             queue = lane.queues[action.run] = RunQueue()
@@ -76,26 +148,49 @@ class Lanes:
             heapq.heappush(queue.heap, (action.behind or below, self._pushes, group))
         (siblings.appendleft if front else siblings.append)(action)
         lane.count += 1
+        if lane.queue is not None:
+            lane.queue.waiting += 1
+            self._queues.use(lane.queue)
 
     def left(self, action: Action) -> None:
         """An action stopped being ready; an entry that has not been taken out is skipped."""
         assert action.task is not None
+        if action.is_entrant:
+            action.run.queue.withdraw(action)  # type: ignore[union-attr]  # it has one
+            return
         lane = action.task.lane
         lane.count -= 1
+        if lane.queue is not None:
+            lane.queue.waiting -= 1
         if not lane.count:
             lane.queues.clear()  # nobody will come by to skip the entries that are left
 
+    def _next_run(self, lane: Lane) -> Run | None:
+        """Return the run whose turn it is in the lane; None if none may start anything."""
+        runs: Collection[Run] = lane.queues
+        if lane.queue is not None and lane.queue.room <= 0:
+            runs = [*filter(lane.queue.may_start, runs)]
+        if len(runs) < 2:
+            return next(iter(runs), None)
+        favoured = self._turns_of(lane).favoured
+        if favoured is not None and favoured[0] is lane and favoured[1] in runs:
+            return favoured[1]
+        return min(runs, key=partial(_urgency, lane))
+
+    def priority_of(self, queue: Queue) -> int:
+        """Return the highest priority of what waits in a queue."""
+        runs = [
+            run.priority for lane in self.all.values() if lane.queue is queue for run in lane.queues
+        ]
+        return queue.priority + max([*runs, *queue.entrants], default=0)
+
     def first(self, lane: Lane) -> Action | None:
         """Return the action of the lane that is first in order."""
-        queues = lane.queues
-        while queues:
-            run = next(iter(queues))
-            if len(queues) > 1:
-                run = min(queues, key=partial(_urgency, lane))
-            group = _first_group(queues[run])
+        while lane.queues and (run := self._next_run(lane)) is not None:
+            group = _first_group(lane.queues[run])
             if group:
                 return group[0]
-            del queues[run]
+            del lane.queues[run]
         return None
 
     def take(self, first: Action) -> None:
@@ -124,21 +219,16 @@ def _first_group(queue: RunQueue) -> deque[Action]:
     return deque()
 
 
-def _urgency(lane: Lane, run: Run) -> tuple[bool, int]:
+def _urgency(lane: Lane, run: Run) -> tuple[int, bool, int]:
     """Return how soon it is the run's turn: after those with less, and after whom it gave way."""
     queue = lane.queues[run]
     siblings = queue.groups[queue.heap[0][2]] if queue.heap else ()
-    return bool(siblings and siblings[0].behind), run.running
+    return -run.priority, bool(siblings and siblings[0].behind), run.running
 
 
-def _head(lane: Lane) -> tuple[tuple[int, ...], int]:
-    """Return the place of the lane's first action: by its parent, then among its siblings.
-
-    A root comes before what is below older roots, as long as it needs no more than cpu, which is
-    soon free again. Memory and devices that it took would be missing to older work for long.
-    """
-    keeps = bool(lane.share.space or lane.pool.gpu)
-    return min((_first(q, keeps) for q in lane.queues.values() if q.heap), default=((), 0))
+def _keeps(lane: Lane) -> bool:
+    """Whether its actions take what they keep when they wait."""
+    return bool(lane.share.space or lane.pool.gpu)
 
 
 def _first(queue: RunQueue, keeps: bool) -> tuple[tuple[int, ...], int]:

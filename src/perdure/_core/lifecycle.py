@@ -395,6 +395,8 @@ class Lifecycle:
         for dependent in action.dependents or ():
             self.feed(dependent, action.id, outcome)
         if parent is None:
+            if run.admitted:
+                run.queue.leave(run)  # type: ignore[union-attr]  # it has one
             self.effects.ended.append((run, outcome))
 
     def deliver(self, waiter: Attempt, action: Action, outcome: Outcome) -> None:
@@ -484,6 +486,8 @@ class Lifecycle:
             self._forget_timers(action)
             action.stage = Stage.COMMITTED
             action.children = action.dependents = action.waiter = None
+        if run.admitted:
+            run.queue.leave(run)  # type: ignore[union-attr]  # it has one
         for known in (run.actions, run.dirty, run.backlog, run.awaited):
             known.clear()
 

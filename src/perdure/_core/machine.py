@@ -10,23 +10,27 @@ An action that may have recorded children has its calls recalled from the journa
 ``recall.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
-from perdure._core import blame
+from perdure._core import blame, failures
 from perdure._core.allowances import is_innocent
 from perdure._core.artifacts import Publisher, Request
 from perdure._core.caching import Caching
 from perdure._core.effects import Consult, Effects
+from perdure._core.ends import WorkerEnd
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
 from perdure._core.model import Capacity, Failure, InputMark, LowMemory, TaskSpec
 from perdure._core.outside import Outside
 from perdure._core.parking import Parking
+from perdure._core.queues import waits_in
 from perdure._core.recall import Recall
 from perdure._core.records import ActionRow, CacheAnswer, Page
 from perdure._core.remarks import Remarks
 from perdure._core.rows import place_of, show_unfinished
 from perdure._core.scheduling import Scheduler
+from perdure._core.sharing import Ask, Grant
 from perdure._core.standstill import Standstill
 from perdure._core.state import (
     CALLED_LIMIT,
@@ -37,7 +41,6 @@ from perdure._core.state import (
     Run,
     Task,
     Worker,
-    WorkerEnd,
 )
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
@@ -213,12 +216,15 @@ class Machine:
 
     def _give_up(self, pool: Pool, failure: Failure) -> None:
         """No worker of the pool can start: its waiting work fails with the reason."""
+        self._fail_queued(lambda task, action: task.lane.pool is pool, failure)
+
+    def _fail_queued(self, whose: Callable[[Task, Action], bool], failure: Failure) -> None:
         for run in list(self.runs.values()):
             for action in list(run.actions.values()):
                 if (
                     action.stage is Stage.QUEUED
                     and action.task is not None
-                    and action.task.lane.pool is pool
+                    and whose(action.task, action)
                 ):
                     self.lifecycle.fail(action, failure)
 
@@ -473,6 +479,15 @@ class Machine:
         """The journal has recorded these outcomes."""
         self.recall.committed(actions)
         self.caching.committed(actions)
+
+    def granted(self, grants: Sequence[Grant]) -> None:
+        """The journal's answer: what may be used of queues."""
+        for queue in self.scheduler.queues.granted(grants, self.now):
+            self._fail_queued(partial(waits_in, queue), failures.unknown_queue(queue.name))
+
+    def unanswered(self, asks: Sequence[Ask]) -> None:
+        """The journal could not be asked."""
+        self.scheduler.queues.unanswered(asks, self.now)
 
     # --- people's view ----------------------------------------------------------------------------
 

@@ -266,6 +266,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
         reuse: With whom it shares workers, and how.
         cache: How its values are kept for all runs; None: they are not.
         image: What it wants to be installed.
+        queue: Name of the queue that its attempts run in, or "".
     """
 
     name: str
@@ -279,6 +280,7 @@ class TaskSpec(msgspec.Struct, frozen=True, array_like=True, cache_hash=True):
     reuse: Reuse = Reuse()
     cache: CachePolicy | None = None
     image: ImageRef = ImageRef()
+    queue: str = ""
 
 
 class SourceFile(msgspec.Struct, frozen=True, array_like=True):
@@ -408,6 +410,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
         cache: ``overwrite``: cached tasks run anew, and their values are kept; ``disable``: the
             cache is left alone; "": as the tasks say.
         mixed: Its code is not what its root's key says, nor what made all outcomes it may reuse.
+        queue: Name of the queue that admits it, or "".
+        priority: Of its work, compared with that of other runs.
     """
 
     recover_from: str = ""
@@ -416,6 +420,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     env_vars: dict[str, str] = {}
     cache: str = ""
     mixed: bool = False
+    queue: str = ""
+    priority: int = 0
 
 
 def phase_of(outcome: Outcome) -> Phase:

@@ -22,7 +22,8 @@ def _nested_shortage(action: Action, scheduler: Scheduler) -> str:
     own, above = lane_of(action), _lanes_above(action)
     kept: dict[str, int] = {}
     gpus: list[tuple[float, str]] = []
-    for lane in dict.fromkeys(lane for lane in above if lane.pool.together):
+    together = {(lane.pool.key, lane.demand): lane for lane in above if lane.pool.together}
+    for lane in together.values():
         _add(kept, lane)
     for lane in above:
         if not lane.pool.together:
@@ -33,7 +34,7 @@ def _nested_shortage(action: Action, scheduler: Scheduler) -> str:
         if pool.gpu and not (pool.is_async and id(pool) in seen):
             gpus.append((pool.gpu, pool.device))
         seen.add(id(pool))
-    joins = own.pool.together and own in above
+    joins = (own.pool.key, own.demand) in together
     shortage = "" if joins else scheduler.ledger.nested_shortage(own.demand, kept)
     if shortage or (own.pool.is_async and id(own.pool) in seen):
         return shortage

@@ -233,6 +233,7 @@ def is_dormant(run: Run) -> bool:
     """
     return (
         not run.closed
+        and run.queue is None  # it would lose its slot
         and not run.remarks
         and not run.answers
         and all(

@@ -215,6 +215,28 @@ class Inputs(_Reason, frozen=True, kw_only=True):
     inputs: int
 
 
+class NoSlot(_Reason, frozen=True, kw_only=True):
+    """It waits in a queue.
+
+    Attributes:
+        queue: Name of the queue.
+        position: 1: it is the next one, of those in this controller.
+        waiting: How many wait there.
+        concurrency: Slots of the queue; 0: any number.
+        holders: Who has slots in this controller, some of them.
+        elsewhere: Slots that other controllers hold.
+        next_start: When there may be another start, if its rate is what is waited for.
+    """
+
+    queue: str
+    position: int
+    waiting: int
+    concurrency: int = 0
+    holders: tuple[Brief, ...] = ()
+    elsewhere: int = 0
+    next_start: float | None = None
+
+
 class Asleep(_Reason, frozen=True, kw_only=True):
     """It is a durable sleep that ends ``until``."""
 
@@ -275,6 +297,7 @@ Reason = (
     | Next
     | MemoryScarce
     | Inputs
+    | NoSlot
     | Asleep
     | Unanswered
     | BackingOff

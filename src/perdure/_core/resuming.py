@@ -1,9 +1,10 @@
 """Parents that could go on, and get their cpu share first.
 
-A parent that waits for its children has given its cpu share back, and others run on it. So the
-outcome that ends its wait is not shown to it before its share is free again. Until then nothing new
-is placed: those that run end or wait in turn, whatever the parent does, and so it gets its share
-in the end. Of several parents the oldest comes first, in the order of sequential code.
+A parent that waits for its children has given its cpu share back, and its slot of a queue, and
+others run on them. So the outcome that ends its wait is not shown to it before it has a slot, and
+then its share is free again. Until then nothing new is placed: those that run end or wait in turn,
+whatever the parent does, and so it gets its share in the end. Of several parents the oldest comes
+first, in the order of sequential code.
 
 A parent may also go on by itself: it has waited long enough, or has cancelled what it waited for.
 That cannot be kept from running, but it is given the next share that is free.
@@ -16,14 +17,16 @@ from perdure._core.allowances import allow
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
 from perdure._core.orders import Deliver
+from perdure._core.queueing import Queues
 from perdure._core.state import Attempt, Lane
 
 
 class Resumption:
     """Blocked attempts that wait for cpu."""
 
-    def __init__(self, ledger: Ledger, effects: Effects) -> None:
+    def __init__(self, ledger: Ledger, queues: Queues, effects: Effects) -> None:
         self.ledger = ledger
+        self.queues = queues
         self.effects = effects
         self._heap: list[tuple[tuple[int, ...], int, Attempt]] = []
         self._pushes = 0
@@ -56,6 +59,14 @@ class Resumption:
 
     def ask(self, attempt: Attempt) -> bool:
         """Let a blocked attempt go on if its share is free; otherwise as soon as it is."""
+        queue = _lane(attempt).queue
+        if queue is not None and not attempt.slot and not queue.resume(attempt):
+            self.queues.use(queue)
+            attempt.resuming = True
+            return False
+        return self._ask_for_cpu(attempt)
+
+    def _ask_for_cpu(self, attempt: Attempt) -> bool:
         more = shares.missing_cpu(attempt.worker, _lane(attempt))
         if not more or (not self._heap and more <= self.ledger.cpu):
             self._go_on(attempt)
@@ -67,10 +78,14 @@ class Resumption:
 
     def retry(self) -> None:
         """Let those go on whose share is free now, the oldest first."""
+        for queue in self.queues.active.values():
+            for attempt in queue.resumed():
+                if self._ask_for_cpu(attempt):
+                    self._let_follow(attempt)
         heap = self._heap
         while heap:
             attempt = heap[0][2]
-            if attempt.resuming:
+            if _waits_for_cpu(attempt):
                 if shares.missing_cpu(attempt.worker, _lane(attempt)) > self.ledger.cpu:
                     return
                 self._go_on(attempt)
@@ -80,7 +95,7 @@ class Resumption:
     def _let_follow(self, first: Attempt) -> None:
         """Those that wait on the same worker may need no more than it holds now."""
         for attempt in list(first.worker.attempts.values()):
-            if attempt.resuming and not shares.missing_cpu(attempt.worker, _lane(attempt)):
+            if _waits_for_cpu(attempt) and not shares.missing_cpu(attempt.worker, _lane(attempt)):
                 self._go_on(attempt)
 
     def _go_on(self, attempt: Attempt) -> None:
@@ -111,11 +126,18 @@ class Resumption:
         for order in held:
             if not attempt.wakes(order.id):
                 self.tell(attempt, order)
+        queue = _lane(attempt).queue
+        if queue is not None and not attempt.resuming:
+            queue.give(attempt)
 
     @staticmethod
     def forget(attempt: Attempt) -> None:
         """The attempt has left its worker."""
         attempt.resuming, attempt.held = False, None
+
+
+def _waits_for_cpu(attempt: Attempt) -> bool:
+    return attempt.resuming and (_lane(attempt).queue is None or attempt.slot > 0)
 
 
 def _lane(attempt: Attempt) -> Lane:

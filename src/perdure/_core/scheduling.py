@@ -7,6 +7,7 @@
   a running attempt of the same lane. A worker that turns idle while others hold a backlog that
   does not move gets part of it (*take back*).
 * A parent whose wait has ended gets its share before anything is placed (``resuming.py``).
+* Of a lane with a queue no more is placed than that has room for (``queues.py``).
 * Workers of tasks that ask for GPUs have them from start to end (``devices.py``). Idle ones are let
   go when somebody else needs what they have.
 * In a pool with ``concurrency`` above one, so many attempts run together in each worker, for one
@@ -29,6 +30,7 @@ from perdure._core.lanes import Lanes
 from perdure._core.ledger import Ledger
 from perdure._core.model import MANY, Capacity, TaskSpec
 from perdure._core.orders import Quit, Start, TakeBack
+from perdure._core.queueing import Queues
 from perdure._core.recollection import Recollection
 from perdure._core.reserve import Reserve
 from perdure._core.resuming import Resumption
@@ -67,14 +69,15 @@ class Scheduler:
     ) -> None:
         self.ledger = Ledger(capacity)
         self.devices = Devices(capacity.devices)
-        self.resuming = Resumption(self.ledger, effects)
+        self.queues = Queues(timers, effects)
+        self.resuming = Resumption(self.ledger, self.queues, effects)
         self.starved: Lane | None = None
         self.wanted: set[str] = set()
         self.cores = max(1, int(capacity.cpu))
         self.timers = timers
         self.effects = effects
         self.pools: dict[PoolKey, Pool] = {}
-        self.lanes = Lanes()
+        self.lanes = Lanes(self.queues)
         self.workers: dict[int, Worker] = {}
         self.attempts: dict[int, Attempt] = {}
         self.strain = Strain(self.workers, timers, effects)
@@ -100,7 +103,7 @@ class Scheduler:
             )  # fmt: skip
             pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
             pool.run = run if reuse.per_run else None
-            lane = self.lanes.of(pool, demand)
+            lane = self.lanes.of(pool, demand, spec.queue)
             shortage = self.ledger.shortage(demand) or self.devices.shortage(demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
         return task
@@ -109,22 +112,43 @@ class Scheduler:
 
     def place(self, now: float) -> None:
         """Give ready actions to workers as far as resources go; ask for workers where they lack."""
-        self.starved = None
         self.resuming.retry()
-        reserve, full = Reserve(self.ledger), list[Pool]()
-        if self.resuming:
-            reserve.wanted.add("cpu")
+        if self.queues.active:
+            self._admit(now, in_turn=True)
+        while self._place(now):
+            pass
+        if self.queues.active:
+            if self._admit(now, in_turn=False):
+                self._place(now)
+            self.queues.ask(now, self.lanes.priority_of)
+
+    def _admit(self, now: float, *, in_turn: bool) -> bool:
+        """Let runs begin that a queue has room for; return whether there were any."""
+        roots = self.queues.admit(now, in_turn=in_turn)
+        for root in roots:
+            self.lanes.add(root)
+        return bool(roots)
+
+    def _place(self, now: float) -> bool:
+        """Place what can be placed; return whether another order has to be considered."""
+        self.starved = None
+        self.lanes.give_turns(self.wanted)
+        reserve, full, is_new_order = Reserve(self.ledger), list[Pool](), False
+        reserve.wanted |= {"cpu"} if self.resuming else set()
         for lane in self.lanes.in_order():
             if lane.pool in full:
                 continue
             if reserve.leaves(lane):
-                self._place_lane(lane, now)
-                if lane.count:
+                is_new_order = self._place_lane(lane, now)
+                if is_new_order:
+                    break
+                if lane.count and (lane.queue is None or lane.queue.room > 0):
                     self._let_wait(lane, reserve, full)
             elif not reserve.is_kept:
                 reserve.keep(lane, set())
         reserve.give_back()
         self.wanted = reserve.wanted
+        return is_new_order
 
     def _let_wait(self, lane: Lane, reserve: Reserve, full: list[Pool]) -> None:
         """Keep younger work from living off the resources that the lane waits for."""
@@ -145,26 +169,31 @@ class Scheduler:
             lacking.add("cpu")
         return lacking
 
-    def _place_lane(self, lane: Lane, now: float) -> None:
+    def _place_lane(self, lane: Lane, now: float) -> bool:
+        """Place what the lane holds, as far as possible, or until it is somebody else's turn."""
         while lane.count and not self.strain.forbids:
             action = self.lanes.first(lane)
             if action is None:
-                return
+                return False
             worker = self._pick(lane, action, now)
             if worker is None:
                 self._ask_for_workers(lane, action, now)
-                return
+                return False
             self.lanes.take(action)
             self._assign(worker, action, now)
             self._fill(worker, action, now)
+            if self.lanes.took(lane, action.run):
+                return True
+        return False
 
     def _fill(self, worker: Worker, like: Action, now: float) -> None:
         """Let more of the same lane run beside it or wait behind it, by even shares."""
-        task, lane = like.task, worker.lane
+        task = like.task
         assert task is not None
-        assert lane is not None
+        lane = task.lane
         usable = sum(1 for w in lane.pool.workers.values() if w.ready and not w.stopping)
-        share = -(-lane.count // max(1, usable))
+        ready = lane.count if lane.queue is None else min(lane.count, lane.queue.room)
+        share = -(-ready // max(1, usable))
         company = like.company
         room = min(capacity(like) - worker.load, worker.company - worker.load, worker.left, share)
         while room > 0:
@@ -197,7 +226,7 @@ class Scheduler:
                 if not fits and not shares.fits(self.ledger, worker, lane):
                     continue
             elif (
-                worker.lane is not lane
+                (worker.lane is not lane and not _is_alike(worker.lane, lane))
                 or load >= most
                 or load >= worker.company
                 or (pool.together and not shares.has_space(self.ledger, worker, lane))
@@ -221,6 +250,8 @@ class Scheduler:
         pool = lane.pool
         attempt = Attempt(self._next_handle, action, worker, action.replay)
         self._next_handle += 1
+        if lane.queue is not None:
+            lane.queue.start(attempt, now)
         if action.replay:
             self._prepare_replay(attempt)
         was_idle = worker.load == 0
@@ -278,6 +309,8 @@ class Scheduler:
         attempt.blocked = True
         worker.blocked += 1
         shares.keep(attempt)
+        if (queue := attempt.action.task.lane.queue) is not None:  # type: ignore[union-attr]
+            queue.give(attempt)
         if worker.load == 0:
             shares.release(self.ledger, worker)
 
@@ -294,6 +327,8 @@ class Scheduler:
         del worker.attempts[attempt.handle]
         action.attempt = None
         action.run.running -= 1
+        if (queue := action.task.lane.queue) is not None:  # type: ignore[union-attr]
+            (queue.unstart if unstarted else queue.give)(attempt)
         if attempt.limit is not None:
             self.timers.cancel([attempt.limit])
         if attempt.blocked:
@@ -436,6 +471,11 @@ class Scheduler:
         self.effects.told[worker.number] = worker
 
 
+def _is_alike(lane: Lane | None, other: Lane) -> bool:
+    """Whether lanes of the same pool differ in nothing but their queues."""
+    return lane is not None and lane.demand == other.demand
+
+
 def _is_stuck(worker: Worker, now: float) -> bool:
     return now - worker.last_done >= STUCK_SECONDS
 
@@ -451,6 +491,8 @@ def prefetch_depth(task: Task) -> int:
     """Return how many attempts of the task a worker may have at once, the running one included."""
     if task.seconds is None or task.timed or task.makes_calls:
         return 1
+    if task.lane.queue is not None and task.lane.queue.is_rated:
+        return 1  # an attempt starts when it is said to
     if task.lane.share.space and task.spec.is_async:
         return 1  # the next one would begin, with no space of its own, when this one calls a child
     return max(1, min(PREFETCH_LIMIT, int(PREFETCH_SECONDS / max(task.seconds, 1e-6))))

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from perdure._core.ends import WorkerEnd
 from perdure._core.ledger import Share, Space
 from perdure._core.model import (
     MANY,
@@ -26,6 +27,7 @@ from perdure._core.model import (
     TaskSpec,
 )
 from perdure._core.orders import Deliver, Order
+from perdure._core.queues import Queue
 from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
@@ -140,6 +142,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
         cache: What is known of its key, if its value is kept for all runs.
         resumes: Its attempt was parked: the next one is the same for people, and goes on with its
             number, its start and its time limits.
+        is_entrant: It is the root of a run that its queue has not admitted yet.
     """
 
     id: bytes
@@ -185,6 +188,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
     timers: list[Timer] | None = None
     cache: Keyed | None = None
     resumes: bool = False
+    is_entrant: bool = False
 
     def __repr__(self) -> str:  # the default one walks through the whole run
         return f"<Action {self.name} {self.id.hex()[:12]} {self.stage.name}>"
@@ -244,6 +248,7 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         recollection: What its worker is told ahead of its calls, if anything is.
         kept_space: What it keeps of its node while it is blocked, and afterwards.
         limit: Its ``max_runtime``.
+        slot: What it holds of its task's queue: see ``queues.py``; 0: nothing.
     """
 
     handle: int
@@ -261,6 +266,7 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     recollection: Recollection | None = None
     kept_space: Space = ()
     limit: Timer | None = None
+    slot: int = 0
 
     def __repr__(self) -> str:
         return f"<Attempt {self.handle} of {self.action.name} {self.action.id.hex()[:12]}>"
@@ -284,23 +290,6 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         if told is not None and told.claimed(child, seq):
             return True
         return self.called is not None and child in self.called
-
-
-class WorkerEnd:
-    """Why a worker is gone, in the terms that matter to what it executed.
-
-    Attributes:
-        guilty: What it was running brought it down (a crash, an exit), not somebody's kill.
-        failure: What to say of it. Its ``memory`` is set if it was killed for using too much.
-        final: It could not start, and neither will another one in its place.
-    """
-
-    __slots__ = ("failure", "final", "guilty")
-
-    def __init__(self, failure: Failure, *, guilty: bool, final: bool = False) -> None:
-        self.failure = failure
-        self.guilty = guilty
-        self.final = final
 
 
 @dataclass(slots=True, eq=False)
@@ -418,10 +407,11 @@ class Pool:
 
 @dataclass(slots=True, eq=False)
 class Lane:
-    """Ready actions that are interchangeable for placement: same pool, same demand."""
+    """Ready actions that are interchangeable for placement: same pool, same demand, same queue."""
 
     pool: Pool
     demand: Demand
+    queue: Queue | None = None
     share: Share = field(init=False)
     queues: "dict[Run, RunQueue]" = field(default_factory=dict)
     count: int = 0
@@ -467,6 +457,8 @@ class Run:
         remarks: What was said about images of its tasks.
         outcome: That of the root action, once decided; likewise ``ended``.
         closed: Nothing new may start.
+        priority: Of its work, compared with other runs; ``last_turn``: number of its last turn.
+        queue: What admits it; ``admitted``: it has; ``borrower``: the attempt with its slot.
     """
 
     key: int
@@ -496,3 +488,8 @@ class Run:
     outcome: Outcome | None = None
     ended: float | None = None
     closed: bool = False
+    priority: int = 0
+    queue: Queue | None = None
+    admitted: bool = False
+    borrower: Attempt | None = None
+    last_turn: int = 0

@@ -15,8 +15,9 @@ If it is not our workers that use the memory, nothing is done: it would not help
 
 from perdure._core import failures
 from perdure._core.effects import Effects
+from perdure._core.ends import WorkerEnd
 from perdure._core.model import LowMemory
-from perdure._core.state import Worker, WorkerEnd
+from perdure._core.state import Worker
 from perdure._core.timers import Timers
 
 RELIEF_SECONDS = 1.0

@@ -8,6 +8,7 @@ from typing import assert_never
 from perdure._core import artifacts
 from perdure._core.artifacts import LATEST, ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Phase
+from perdure._core.sharing import Ask, Grant, QueueLimits, Stake, Starts, divide
 from perdure._ports import (
     ActionRow,
     AttemptRow,
@@ -41,11 +42,13 @@ class MemoryJournal:
     Attributes:
         attempts: Recorded attempts, by run, action and number.
         events: Recorded events, in order.
+        queues: The queues of all who share it.
     """
 
     def __init__(self) -> None:
         self.attempts: dict[tuple[int, int, int], AttemptRow] = {}
         self.events: list[EventRow] = []
+        self.queues = MemoryQueues()
         self._runs: dict[int, RunRow] = {}
         self._keys: dict[str, int] = {}
         self._actions: dict[int, dict[int, ActionRow]] = {}
@@ -296,3 +299,56 @@ class MemoryJournal:
                     del self._claims[row.key]
             case _:
                 assert_never(row)
+
+
+class MemoryQueues:
+    """The :class:`~perdure._ports.Queues` port in memory."""
+
+    def __init__(self) -> None:
+        self._limits: dict[str, QueueLimits] = {}
+        self._logs: dict[str, Starts] = {}
+        self._stakes: dict[str, dict[str, Stake]] = {}
+
+    def declare(self, limits: Sequence[QueueLimits], at: float) -> list[QueueLimits | None]:
+        """Let these limits hold from now on; return those that held before."""
+        before = [self._limits.get(each.name) for each in limits]
+        self._limits |= {each.name: each for each in limits}
+        return before
+
+    def remove(self, name: str) -> bool:
+        """Forget a queue; return whether there was one."""
+        self._stakes.pop(name, None)
+        self._logs.pop(name, None)
+        return self._limits.pop(name, None) is not None
+
+    def known(self, names: Sequence[str]) -> dict[str, QueueLimits]:
+        """Return the limits of those of the queues that there are."""
+        return {name: self._limits[name] for name in names if name in self._limits}
+
+    def stakes(self, name: str) -> list[Stake]:
+        """Return what controllers have of a queue, those that are gone included."""
+        return [*self._stakes.get(name, {}).values()]
+
+    def share(
+        self, owner: str, asks: Sequence[Ask], now: float, is_alive: Callable[[str], bool]
+    ) -> list[Grant]:
+        """Give a controller its parts of queues."""
+        return [self._share(owner, ask, now, is_alive) for ask in asks]
+
+    def _share(self, owner: str, ask: Ask, now: float, is_alive: Callable[[str], bool]) -> Grant:
+        limits = self._limits.get(ask.queue)
+        if limits is None:
+            return Grant(ask.queue)
+        stakes = self._stakes.setdefault(ask.queue, {})
+        gone = [
+            each for each in stakes.values() if each.owner != owner and not is_alive(each.owner)
+        ]
+        for each in gone:
+            del stakes[each.owner]
+        log = self._logs.get(ask.queue, ())
+        divided = divide(limits, log, [*stakes.values()], owner, ask, now, gone)
+        self._logs[ask.queue] = divided.log
+        stakes.pop(owner, None)
+        if divided.stake is not None:
+            stakes[owner] = divided.stake
+        return divided.grant

@@ -22,6 +22,7 @@ from perdure._journal.codes import FINAL_NUMBERS, PHASE_NUMBERS, RUIN
 from perdure._journal.faults import StorageErrors
 from perdure._journal.lineage import LINEAGE_COLUMNS, links
 from perdure._journal.lookup import LookupTables, last_seq
+from perdure._journal.queues import SqliteQueues
 from perdure._journal.rows import (
     ACTION_COLUMNS,
     ATTEMPT_COLUMNS,
@@ -80,6 +81,9 @@ class SqliteJournal:
         path: The database; it and the folders above it are created if missing.
         durability: ``"full"``: commits survive power loss; ``"process"``: the death of any process.
 
+    Attributes:
+        queues: The queues of all who share it.
+
     Raises:
         JournalCorruptError: The file is damaged or no database.
         JournalVersionError: A newer release wrote it.
@@ -94,6 +98,7 @@ class SqliteJournal:
         self._errors = StorageErrors(path, self._db)
         self._lookup = LookupTables(self._db)
         self._tasks: dict[tuple[str, bytes], int] = {}
+        self.queues = SqliteQueues(self._transaction)
 
     def create_run(self, row: RunRow) -> int:
         """Store a new run and return its key."""

@@ -12,6 +12,7 @@ from perdure._core.model import (
     Phase,
 )
 from perdure._core.records import RunRow
+from perdure._core.sharing import QueueLimits, Stake
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,6 +206,20 @@ class CachedTask(msgspec.Struct, frozen=True, kw_only=True):
     values: int
     oldest: float
     newest: float
+
+
+class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue as the journal has it.
+
+    Attributes:
+        limits: What was declared last.
+        declared: When, in wall-clock seconds.
+        stakes: What controllers have of it, those that are gone included.
+    """
+
+    limits: QueueLimits
+    declared: float
+    stakes: list[Stake]
 
 
 class ActionRecord(msgspec.Struct, frozen=True, kw_only=True):

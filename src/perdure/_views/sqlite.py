@@ -41,6 +41,7 @@ from perdure._views.model import (
     WorkerSpan,
 )
 from perdure._views.news import News
+from perdure._views.queues import QueueViews
 from perdure.errors import ActionNotFoundError
 
 PAGE = 1000
@@ -80,6 +81,7 @@ class SqliteViews:
         artifacts: Questions about published values.
         cache: Questions about kept values.
         conditions: Questions about what runs wait for people to answer.
+        queues: Questions about queues.
         lineage: Questions about where values came from.
         news: What has happened since one last looked.
 
@@ -94,6 +96,7 @@ class SqliteViews:
         self.news = News(self._db)
         self.cache = CacheViews(self._db)
         self.conditions = ConditionViews(self._db)
+        self.queues = QueueViews(self._db)
 
     def close(self) -> None:
         """Close the connections; a later question opens new ones."""

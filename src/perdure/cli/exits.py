@@ -25,6 +25,7 @@ _CODES: dict[type[BaseException], int] = {
     errors.ArtifactNotFoundError: NOT_FOUND,
     errors.ArtifactConflictError: USAGE,
     errors.SecretNotFoundError: NOT_FOUND,
+    errors.QueueNotFoundError: NOT_FOUND,
     errors.ConfigurationError: USAGE,
     errors.NotSupportedError: USAGE,
     errors.TypeCheckError: USAGE,

@@ -28,6 +28,7 @@ _VERBS = {
     "artifact": ("perdure.cli.artifact:artifact", "List, show and tag published values."),
     "lineage": ("perdure.cli.lineage:lineage", "Show where values came from and where they went."),
     "cache": ("perdure.cli.cache:cache", "Explain, list and clear what is kept for all runs."),
+    "queue": ("perdure.cli.queue:queue", "List queues, and set their limits."),
     "secret": ("perdure.cli.secret:secret", "Keep secrets for tasks that name them."),
     "du": ("perdure.cli.du:du", "Show what takes how much space."),
     "gc": ("perdure.cli.gc:gc", "Remove old runs, and what nobody needs any more."),

@@ -42,6 +42,8 @@ def _run_options() -> list[click.Option]:
         click.Option(["--overwrite-cache"], is_flag=True,
                      help="Run cached tasks anew, and keep the new results."),
         click.Option(["--disable-run-cache"], is_flag=True, help="Leave the cache alone."),
+        click.Option(["--queue"], help="Queue that admits the run."),
+        click.Option(["--priority"], type=int, default=0, help="Higher goes first."),
         click.Option(["--json", "as_json"], is_flag=True, callback=exits.remember_json,
                      help="Print one JSON document and nothing else."),
     ]  # fmt: skip
@@ -109,7 +111,7 @@ def _command(task: "Task[..., Any]", before: dict[str, Any]) -> click.Command:
 def _defaults() -> dict[str, Any]:
     return {"name": None, "engine": None, "follow": True, "durability": None, "env_vars": (),
             "strict": False, "overwrite_cache": False, "disable_run_cache": False,
-            "as_json": False}  # fmt: skip
+            "queue": None, "priority": 0, "as_json": False}  # fmt: skip
 
 
 def _start(
@@ -125,7 +127,8 @@ def _start(
         name=name, engine=settings["engine"], durability=settings["durability"],
         env_vars=_pairs(settings["env_vars"]), strict=settings["strict"],
         overwrite_cache=settings["overwrite_cache"],
-        disable_run_cache=settings["disable_run_cache"],
+        disable_run_cache=settings["disable_run_cache"], queue=settings["queue"],
+        priority=settings["priority"],
     )  # fmt: skip
     if not settings["follow"]:
         task.bind(tuple(positional), keyword)  # what is wrong is said here and now

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from perdure._core.model import Phase
 from perdure._ports import RunRow
 from perdure.client import link
+from perdure.client.queues import declare
 from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError, StorageError
 
 
@@ -53,6 +54,7 @@ def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:
     again = retry_failed and known.phase in (Phase.FAILED, Phase.ABORTED)
     if not (stopped or again):
         return
+    declare()
     mixed = has_other_packages(known)
     if not known.bundle.pinned:
         mixed |= _mind_the_code(

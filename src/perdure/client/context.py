@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from perdure._api.queue import checked_priority
 from perdure.client.naming import checked_name
 from perdure.errors import ConfigurationError, NotSupportedError
 
@@ -13,7 +14,7 @@ from perdure.errors import ConfigurationError, NotSupportedError
 _FLYTE_ONLY = frozenset((
     "allow_missing_source_outputs", "annotations", "cache_lookup_scope", "copy_bundle_to",
     "debug", "dry_run", "interruptible", "labels", "max_action_concurrency", "notifications",
-    "preserve_original_types", "queue", "raw_data_path", "recover", "recover_force_rerun_actions",
+    "preserve_original_types", "raw_data_path", "recover", "recover_force_rerun_actions",
     "run_base_dir", "run_start_time", "service_account", "tracked", "tracked_strict", "version",
 ))
 _NO_EFFECT = frozenset((
@@ -36,6 +37,8 @@ class RunContext:
     engine: str | None = None
     custom_context: dict[str, str] = field(default_factory=dict)
     strict: bool = False
+    queue: str = ""
+    priority: int = 0
 
     def __post_init__(self) -> None:
         if self.mode in ("remote", "hybrid"):
@@ -62,6 +65,7 @@ class RunContext:
             )
         if self.name is not None:
             checked_name(self.name)
+        checked_priority(self.priority)
         _strings("env_vars", self.env_vars)
         _strings("custom_context", self.custom_context)
 
@@ -79,7 +83,10 @@ class RunContext:
     def encoded(self) -> bytes:
         """Return what the journal keeps of the options; b"" if nothing was asked for."""
         cache = "disable" if self.disable_run_cache else "overwrite" if self.overwrite_cache else ""
-        options = {"env_vars": self.env_vars, "strict": self.strict, "cache": cache}
+        options = {
+            "env_vars": self.env_vars, "strict": self.strict, "cache": cache, "queue": self.queue,
+            "priority": self.priority,
+        }  # fmt: skip
         kept = {name: value for name, value in options.items() if value}
         return msgspec.msgpack.encode(kept) if kept else b""
 

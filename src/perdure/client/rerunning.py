@@ -15,6 +15,7 @@ from perdure.client import attaching, link
 from perdure.client.attaching import EnvironmentChangedWarning
 from perdure.client.handle import Run
 from perdure.client.naming import new_name
+from perdure.client.queues import declare
 from perdure.client.running import refuse_inside_action
 from perdure.client.twofold import Twofold
 from perdure.errors import BlobMissingError, ConfigurationError
@@ -82,6 +83,7 @@ def _rerun(
     if new_inputs:
         _replace_inputs(row, new_inputs)
     link.keep_blobs((*row.blobs, *(file.blob for file in bundle.files)))
+    declare()
     link.runtime().submit(row)
     return Run(row.name)
 

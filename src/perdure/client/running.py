@@ -14,10 +14,12 @@ from perdure.client import attaching, link
 from perdure.client.context import RunContext, with_flyte_options
 from perdure.client.handle import Run
 from perdure.client.naming import new_name
+from perdure.client.queues import declare
 from perdure.client.twofold import Twofold, twofold
 from perdure.errors import ConfigurationError, NotSupportedError, RunConflictError
 
 if TYPE_CHECKING:
+    from perdure._api.queue import Queue
     from perdure._api.task import Task
 
 
@@ -47,13 +49,36 @@ def _run(task: "Task[..., Any]", *args: Any, **kwargs: Any) -> Run:
     Args:
         task: A task; its arguments follow.
         *args: Positional arguments of the task.
-        **kwargs: Keyword arguments of the task.
+        **kwargs: Keyword arguments of the task. Besides: ``queue``, a :class:`Queue` or its name,
+            which admits the run, and ``priority``: higher goes first. A parameter of the task with
+            such a name gets the argument; then :func:`with_runcontext` takes the option.
 
     Raises:
         TypeCheckError: An argument does not fit its type hint.
+        QueueNotFoundError: Nobody has declared the queue.
+        QueueFullError: As many runs wait there as may.
         ConfigurationError: ``task`` is not a task, or this is itself inside an action.
     """
-    return _start(task, args, kwargs, RunContext())
+    options = _run_options(task, kwargs)
+    return _start(task, args, kwargs, _context(**options))
+
+
+def _run_options(task: "Task[..., Any]", kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Take the run's own options out of the arguments, where the task does not have them."""
+    asked = [name for name in ("queue", "priority") if name in kwargs]
+    if not asked or not hasattr(task, "signature"):
+        return {}
+    parameters = task.signature.parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return {}
+    taken = {each.name for each in parameters}
+    return {name: kwargs.pop(name) for name in asked if name not in taken}
+
+
+def _context(*, queue: "str | Queue | None" = None, priority: int = 0) -> RunContext:
+    from perdure._api.queue import queue_name
+
+    return RunContext(queue=queue_name(queue), priority=priority)
 
 
 def with_runcontext(
@@ -67,6 +92,8 @@ def with_runcontext(
     engine: str | None = None,
     custom_context: Mapping[str, str] | None = None,
     strict: bool = False,
+    queue: "str | Queue | None" = None,
+    priority: int = 0,
     **flyte_options: Any,
 ) -> Runner:
     """Return a runner with options: ``perdure.with_runcontext(name="nightly").run(main)``.
@@ -83,12 +110,17 @@ def with_runcontext(
         custom_context: Strings that every action of the run finds in ``ctx().custom_context``.
         strict: Refuse to go on with a run whose code has changed, and to run tasks without what of
             their images only containers have, instead of warning.
+        queue: A :class:`Queue`, or the name of one, which admits the run: from its first attempt to
+            its end it has one of the queue's slots.
+        priority: Of two runs, the work of the one with the higher priority goes first.
         **flyte_options: Options that Flyte 2 has and this version lacks are refused by name.
 
     Raises:
         NotSupportedError: A known option that this version does not honour.
         ConfigurationError: An option that does not exist or makes no sense.
     """
+    from perdure._api.queue import queue_name
+
     with_flyte_options(flyte_options)
     return Runner(
         RunContext(
@@ -101,6 +133,8 @@ def with_runcontext(
             engine=engine,
             custom_context=dict(custom_context or {}),
             strict=strict,
+            queue=queue_name(queue),
+            priority=priority,
         )
     )
 
@@ -189,6 +223,7 @@ def _start(
         options=context.encoded(),
         created=time.time(),
     )
+    declare((spec.queue, context.queue))
     known = link.find(row.name) if context.name else None
     if known is None:
         row.bundle = snapshot(blobs)

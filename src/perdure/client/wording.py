@@ -18,6 +18,7 @@ from perdure._core.reasons import (
     Next,
     NoneFree,
     NoRoom,
+    NoSlot,
     NoWorker,
     Reason,
     Recorded,
@@ -92,6 +93,8 @@ def _said(reason: Reason, link: Link, now: float) -> str:  # noqa: C901  # one c
             )
         case Inputs(open=left, inputs=inputs):
             return f"waits for {left} of its {inputs} inputs, which are outcomes of other calls"
+        case NoSlot():
+            return _no_slot(reason)
         case Asleep(until=until):
             return f"sleeps until {when(until)}, for another {duration(until - now)}"
         case Unanswered(until=until):
@@ -216,3 +219,16 @@ def _are(workers: int) -> str:
 
 def _workers(count: int) -> str:
     return f"{number(count)} worker{'' if count == 1 else 's'}"
+
+
+def _no_slot(reason: NoSlot) -> str:
+    """Return the place in a queue."""
+    text = f"waits in queue {reason.queue}, as number {reason.position} of {reason.waiting}"
+    if reason.next_start is not None:
+        return f"{text}, for the next start at {when(reason.next_start)}"
+    holders = ", ".join(f"{each.task} of {each.run}" for each in reason.holders)
+    there = [f"held by {holders}"] if holders else []
+    there += [f"{reason.elsewhere} by other processes"] if reason.elsewhere else []
+    if not there:
+        return text
+    return f"{text}; of its {reason.concurrency or 'many'} slots: {', '.join(there)}"
