@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from perdure._core.overview import AttemptState, Overview, PoolState, RunState
+from perdure._core.overview import AttemptState, Overview, PoolState, QueueState, RunState
 from perdure._core.reasons import Brief
 from perdure.cli import dashboard
 from perdure.client.measuring import MachineUse, Use
@@ -36,7 +36,7 @@ def overview(attempts: int = 0, runs: int = 1, pools: int = 1, **more: Any) -> O
             RunState(name=f"run{k}", task="main", created=100.0, running=1, actions=5)
             for k in range(min(runs, 40))
         ),
-        "pools": (pool,) * pools,
+        "pools": (pool,) * pools, "queues": (),
     }  # fmt: skip
     return Overview(**known | more)
 
@@ -99,3 +99,14 @@ def test_shortage_of_memory_silence_and_rest_are_said() -> None:
     resting = lines(overview(runs=0, pools=0, dormant=10_000))
     assert "10,000 more at rest" in resting[0]
     assert "all runs rest until a time comes, or an answer" in resting
+
+
+def test_queues_are_shown_with_what_all_processes_have_of_them() -> None:
+    def queue(used: int, waiting: int) -> QueueState:
+        return QueueState(
+            name="api", used=used, concurrency=3, starts=100, period=60.0, waiting=waiting
+        )
+
+    found = lines(overview(queues=(queue(1, 20),)), overview(queues=(queue(2, 5),)))
+    assert find(found, "api").split() == ["api", "3", "3", "100", "in", "1m00s", "25"]
+    assert not any("QUEUE" in line for line in lines(overview()))

@@ -7,6 +7,7 @@ from core.driver import Driver, error, policy, spec
 from perdure._core import overview as overviews
 from perdure._core.model import Reuse
 from perdure._core.overview import Overview, overview
+from perdure._core.sharing import QueueLimits
 
 ASYNC = spec("root", is_async=True)
 
@@ -93,3 +94,16 @@ def test_it_can_be_sent_and_read() -> None:
         driver.call(root, "leaf", k=k)
     found = look(driver)
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(found), type=Overview) == found
+
+
+def test_queues_are_told_and_who_waits_for_them_is_counted() -> None:
+    driver = Driver(cpu=8)
+    driver.journal.queues.declare([QueueLimits("q", concurrency=2)], 0.0)
+    root = driver.start(ASYNC)
+    for k in range(5):
+        driver.call(root, spec("job", queue="q"), k=k)
+    driver.start(ASYNC, "second", queue="q")
+    found = look(driver)
+    (queue,) = found.queues
+    assert (queue.name, queue.used, queue.concurrency, queue.waiting) == ("q", 2, 2, 4)
+    assert found.waiting == {"no_slot": 4, "children": 1}

@@ -17,7 +17,9 @@ from perdure._core.impediments import impediments
 from perdure._core.impediments import reason_of as impeding
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
+from perdure._core.queues import Queue
 from perdure._core.reasons import Amounts, Brief, kind
+from perdure._core.sharing import QueueLimits
 from perdure._core.state import Action, Attempt, Pool, Run, Worker
 from perdure._core.transitions import Stage
 
@@ -65,6 +67,26 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     queued: int
     delay: str
     gpu: float = 0.0
+
+
+class QueueState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a controller has of a named queue.
+
+    Attributes:
+        name: Its name.
+        used: Slots that are in use here.
+        concurrency: How many slots there are, for all controllers; 0: any number.
+        starts: How many may start in ``period`` seconds; 0: any number.
+        period: Seconds.
+        waiting: How many actions and runs wait for it here.
+    """
+
+    name: str
+    used: int
+    concurrency: int
+    starts: int
+    period: float
+    waiting: int
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +137,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
         total: Resources of its node.
         free: What of that is free.
         pools: Those with workers, or with work that waits for some; busiest first.
+        queues: Those that are in use.
         runs: Those with most in flight.
         run_count: All of them.
         running: Attempts that are executed, oldest first.
@@ -129,6 +152,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     total: Amounts
     free: Amounts
     pools: tuple[PoolState, ...]
+    queues: tuple[QueueState, ...]
     runs: tuple[RunState, ...]
     run_count: int
     running: tuple[AttemptState, ...]
@@ -159,6 +183,7 @@ def overview(machine: Machine, pids: Mapping[int, int], dormant: int = 0) -> Ove
         total=whole(scheduler),
         free=left(scheduler),
         pools=tuple(sorted(pools, key=lambda each: (-each.busy, -each.queued, -_workers(each)))),
+        queues=tuple(_queue(queue) for queue in scheduler.queues if not queue.is_idle),
         runs=tuple(_run(run) for run in runs),
         run_count=len(machine.runs),
         running=tuple(_running(machine, pids)),
@@ -188,6 +213,18 @@ def _pool(pool: Pool, queued: int) -> PoolState:
         queued=queued,
         delay=pool.delay,
         gpu=float(pool.gpu),
+    )
+
+
+def _queue(queue: Queue) -> QueueState:
+    limits = queue.limits or QueueLimits(queue.name)
+    return QueueState(
+        name=queue.name,
+        used=queue.used,
+        concurrency=limits.concurrency,
+        starts=limits.starts,
+        period=limits.period,
+        waiting=queue.waiting + len(queue.resuming),
     )
 
 
@@ -246,7 +283,11 @@ def _waiting(machine: Machine, pids: Mapping[int, int]) -> dict[str, int]:
     found: dict[str, int] = Counter()
     for each in impediments(scheduler):
         found[kind(impeding(scheduler, each, pids))] += each.lane.count
-    placed = sum(found.values()) + len(scheduler.attempts)
+    ready = sum(lane.count for lane in scheduler.lanes.all.values())
+    entering = sum(len(roots) for q in scheduler.queues for roots in q.entrants.values())
+    if slots := ready + entering - sum(found.values()):
+        found["no_slot"] = slots  # placement does not look at what its queue has no room for
+    placed = ready + entering + len(scheduler.attempts)
     if blocked := sum(worker.blocked for worker in scheduler.workers.values()):
         found["children"] = blocked
     rest = sum(len(run.actions) for run in machine.runs.values()) - placed

@@ -242,11 +242,8 @@ class Queue:
     def leave(self, run: "Run") -> None:
         """A run that was admitted has ended, or is not driven here any more."""
         run.admitted = False
-        if run.borrower is not None:
-            run.borrower.slot, run.borrower = (
-                OWN,
-                None,
-            )  # it is being stopped, and has it until then
+        if run.borrower is not None:  # it is being stopped, and has the slot until then
+            run.borrower.slot, run.borrower = OWN, None
         else:
             self.used -= 1
             self.lenders -= 1

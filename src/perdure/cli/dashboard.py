@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from perdure.cli import render
 from perdure.client import wording
 from perdure.client.words import amount, amounts, duration, number, size
@@ -16,16 +18,17 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from perdure._core.overview import AttemptState, Overview, PoolState, RunState
+    from perdure._core.overview import AttemptState, Overview, PoolState, QueueState, RunState
     from perdure.client.measuring import MachineUse, Use
     from perdure.client.survey import Picture, Seen
 
 _BAR = 20
 _POOLS, _RUNS = 0.2, 0.3
-"""Parts of the lines that the tables of workers and of runs may have; the actions have the rest."""
+"""Parts of the lines that the tables of workers (and of queues) and of runs may have; the actions
+have the rest."""
 
 _TWO_TABLES, _ALL_TABLES = 9, 15
-"""Lines without which there is no table of runs, and none of workers."""
+"""Lines without which there is no table of runs, and none of workers or queues."""
 
 
 def drawn(picture: "Picture", height: int) -> "RenderableType":
@@ -45,6 +48,10 @@ def drawn(picture: "Picture", height: int) -> "RenderableType":
     if pools and left >= _ALL_TABLES:
         lines += [Text(""), _pools(pools, _share(left, _POOLS))]
         left -= min(len(pools), _share(left, _POOLS) + 1) + 2
+    queues = _merged(queue for each in overviews for queue in each.queues)
+    if queues and left >= _ALL_TABLES:
+        lines += [Text(""), _queues(queues, _share(left, _POOLS))]
+        left -= min(len(queues), _share(left, _POOLS) + 1) + 2
     if runs and left >= _TWO_TABLES:
         more = sum(each.run_count for each in overviews) - len(runs)
         lines += [Text(""), _runs(runs, more, picture.at, _share(left, _RUNS))]
@@ -192,6 +199,29 @@ def _pool_name(pool: "PoolState") -> str:
     if pool.run:
         parts.append(f"of {pool.run}")
     return " ".join(parts)
+
+
+def _merged(queues: "Iterable[QueueState]") -> "list[QueueState]":
+    """Return each queue once, with what all processes have of it; the longest line first."""
+    found: dict[str, QueueState] = {}
+    for each in queues:
+        there = found.setdefault(each.name, each)
+        if there is not each:
+            used, waiting = there.used + each.used, there.waiting + each.waiting
+            found[each.name] = msgspec.structs.replace(there, used=used, waiting=waiting)
+    return sorted(found.values(), key=lambda each: (-each.waiting, each.name))
+
+
+def _queues(queues: "Sequence[QueueState]", rows: int) -> "Table":
+    table = _table("QUEUE", ">RUNNING", ">AT ONCE", ">STARTS", ">WAITING")
+    for each in queues[:rows]:
+        starts = f"{number(each.starts)} in {duration(each.period)}" if each.starts else "-"
+        table.add_row(
+            each.name, number(each.used), number(each.concurrency) if each.concurrency else "-",
+            starts, number(each.waiting),
+        )  # fmt: skip
+    _add_rest(table, len(queues) - rows)
+    return table
 
 
 def _runs(runs: "list[RunState]", more: int, now: float, rows: int) -> "Table":

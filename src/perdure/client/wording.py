@@ -32,6 +32,7 @@ from perdure.client.words import amount, amounts, duration, number, when
 
 COUNTED = {
     "no_room": "resources",
+    "no_slot": "their queues",
     "none_free": "a free worker",
     "no_worker": "a worker that starts",
     "next": "the next occasion",
