@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -25,7 +26,7 @@ class Terminal:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "perdure", *map(str, arguments)],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=take_terminal,
             env=os.environ | {"TERM": "xterm-256color"},
         )  # fmt: skip
         os.close(slave)
@@ -65,6 +66,12 @@ class Terminal:
             return False
         self.seen += data.decode(errors="replace")
         return bool(data)
+
+
+def take_terminal():
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    # Processes in the background may ignore it; what is started in a terminal does not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def plain(text):

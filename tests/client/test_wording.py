@@ -22,6 +22,7 @@ from perdure._core.reasons import (
     Next,
     NoneFree,
     NoRoom,
+    NoSlot,
     NoWorker,
     Reason,
     Recorded,
@@ -66,6 +67,11 @@ SAID = [
     (NoWorker(environment="llm", starting=1, since=98.0, hooks=1, died=2),
      ("waits for a worker of environment llm to start, which calls the start-up hook, for 2.0s now"
      "; 2 workers before it died while starting")),
+    (NoSlot(queue="api", position=2, waiting=9, concurrency=3, holders=(OTHER,), elsewhere=1),
+     ("waits in queue api, as number 2 of 9; of its 3 slots: held by prep of other, 1 by other "
+     "processes")),
+    (NoSlot(queue="api", position=1, waiting=1, next_start=112.0),
+     "waits in queue api, as number 1 of 1, for the next start at *"),
     (Next(), "is about to be given to a worker"),
     (MemoryScarce(most=1),
      ("waits until the machine has memory to spare: it ran short, and for a while no more than 1 "

@@ -290,6 +290,8 @@ NO_DIGESTS = {
     "publications": {"step"},
     "cache": {"key", "origin", "inputs", "value"},
     "claims": {"key"},
+    "queues": {"limits", "log"},
+    "stakes": {"stake"},
     "lineage": {"blob"},  # an index of those in actions
 }
 """Columns of bytes that refer to no blobs, or say in another column to which."""

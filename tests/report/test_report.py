@@ -18,6 +18,7 @@ class Attempt:
     def __init__(self, home: Path) -> None:
         self.run, self.action, self.task, self.number = "run", b"\1" * 16, "flights.main", 0
         self.home, self.sync, self.report = home, True, None
+        self.devices = ()
 
     @property
     def page(self) -> Path:

@@ -12,7 +12,7 @@ Roots of runs that a queue has to admit wait there, and lanes of a queue without
 import heapq
 import math
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from perdure._core.model import Demand
@@ -67,6 +67,15 @@ class Lanes:
                     _first_group(queue)  # what is not ready any more must not decide
             lanes.sort(key=self._head)
         return lanes
+
+    def fell_behind(self, lane: Lane, others: Sequence[Lane]) -> bool:
+        """Whether one of the others comes before the lane, now that its first actions are gone."""
+        if not others:
+            return False
+        for queue in lane.queues.values():
+            _first_group(queue)
+        first = self._head(lane)
+        return any(self._head(other) < first for other in others)
 
     def give_turns(self, wanted: set[str]) -> None:
         """Favour those who have had no turn for long, where it is time.

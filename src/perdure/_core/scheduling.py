@@ -34,16 +34,7 @@ from perdure._core.queueing import Queues
 from perdure._core.recollection import Recollection
 from perdure._core.reserve import Reserve
 from perdure._core.resuming import Resumption
-from perdure._core.state import (
-    Action,
-    Attempt,
-    Lane,
-    Pool,
-    PoolKey,
-    Run,
-    Task,
-    Worker,
-)
+from perdure._core.state import Action, Attempt, Lane, Pool, PoolKey, Run, Task, Worker
 from perdure._core.strain import Strain
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
@@ -135,11 +126,12 @@ class Scheduler:
         self.lanes.give_turns(self.wanted)
         reserve, full, is_new_order = Reserve(self.ledger), list[Pool](), False
         reserve.wanted |= {"cpu"} if self.resuming else set()
-        for lane in self.lanes.in_order():
+        lanes = self.lanes.in_order()
+        for position, lane in enumerate(lanes, 1):
             if lane.pool in full:
                 continue
             if reserve.leaves(lane):
-                is_new_order = self._place_lane(lane, now)
+                is_new_order = self._place_lane(lane, lanes[position:], now)
                 if is_new_order:
                     break
                 if lane.count and (lane.queue is None or lane.queue.room > 0):
@@ -169,14 +161,17 @@ class Scheduler:
             lacking.add("cpu")
         return lacking
 
-    def _place_lane(self, lane: Lane, now: float) -> bool:
+    def _place_lane(self, lane: Lane, others: list[Lane], now: float) -> bool:
         """Place what the lane holds, as far as possible, or until it is somebody else's turn."""
+        ready = lane.count
         while lane.count and not self.strain.forbids:
             action = self.lanes.first(lane)
             if action is None:
                 return False
             worker = self._pick(lane, action, now)
             if worker is None:
+                if lane.count < ready and self.lanes.fell_behind(lane, others):
+                    return True
                 self._ask_for_workers(lane, action, now)
                 return False
             self.lanes.take(action)
