@@ -372,8 +372,11 @@ class Scheduler:
 
     def _lacks_devices(self, pool: Pool) -> bool:
         """Whether neither a free worker has devices for the pool, nor could another one."""
-        free = (not w.load and not w.stopping for w in pool.workers.values())
-        return not self._has_devices(pool) and not any(free)
+        if self._has_devices(pool):
+            return False
+        hosts = pool.is_async
+        workers = pool.workers.values()
+        return not any(not w.load and not w.stopping and (hosts or not w.blocked) for w in workers)
 
     def _free_devices(self, pool: Pool) -> None:
         """Let go of idle workers that have the devices the pool needs, those idle for long first.
