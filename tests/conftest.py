@@ -10,9 +10,12 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from perdure import _embedded
 from storage.server import bucket, faults, s3_server  # noqa: F401  # fixtures for all
 
 SECONDS = 60.0
+PYTEST = {"PYTEST_CURRENT_TEST", "PYTEST_VERSION"}
+"""What pytest itself changes."""
 
 # The gate tries the same examples every time: what it says depends on the code alone. To look for
 # new ones: HYPOTHESIS_PROFILE=explore.
@@ -28,6 +31,19 @@ def garbage_is_told_where_it_was_made() -> Iterator[None]:
     """Have what a module left open reported there, and not in whichever test runs later."""
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules_know_nothing_of_each_other() -> Iterator[None]:
+    """Fail a module that leaves a runtime, or settings for those to come."""
+    before = dict(os.environ)
+    yield
+    left = _embedded.running()
+    if left is not None:
+        left.shutdown()
+    changed = {key for key, _ in before.items() ^ os.environ.items()} - PYTEST
+    assert left is None, f"a runtime was left running, of {left.config.home}"
+    assert not changed, f"the environment is not what it was: {sorted(changed)}"
 
 
 @pytest.fixture(scope="session", autouse=True)

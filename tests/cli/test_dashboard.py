@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from perdure._core.overview import AttemptState, Overview, PoolState, QueueState, RunState
+from perdure._core.overview import AttemptState, Overview, PoolState, QueuePart, RunState
 from perdure._core.reasons import Brief
 from perdure.cli import dashboard
 from perdure.client.measuring import MachineUse, Use
@@ -102,8 +102,8 @@ def test_shortage_of_memory_silence_and_rest_are_said() -> None:
 
 
 def test_queues_are_shown_with_what_all_processes_have_of_them() -> None:
-    def queue(used: int, waiting: int) -> QueueState:
-        return QueueState(
+    def queue(used: int, waiting: int) -> QueuePart:
+        return QueuePart(
             name="api", used=used, concurrency=3, starts=100, period=60.0, waiting=waiting
         )
 

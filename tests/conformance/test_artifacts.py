@@ -1,6 +1,5 @@
 """What every journal promises about published values."""
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,25 +7,13 @@ import pytest
 
 from perdure._core.artifacts import ArtifactRow, Publication, Publisher, Wanted
 from perdure._core.model import Loader, Outcome, Phase, TaskSpec
-from perdure._journal.memory import MemoryJournal
 from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import ActionRow, Journal, RunRow
 from perdure._views.lineage import Link
 from perdure._views.sqlite import SqliteViews
 from perdure.errors import ArtifactConflictError, ArtifactNotFoundError, LeaseLostError
 
-MAKERS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda folder: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal(folder / "journal.db", "process"),
-}
 ALL = {"name": "flights"}
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.close()
 
 
 def publication(content: str = "a", name: str = "flights", **changes: Any) -> Publication:

@@ -2,13 +2,13 @@
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from conformance.journals import MAKERS
 from perdure._core.ids import digest
 from perdure._core.model import (
     Bundle,
@@ -23,25 +23,11 @@ from perdure._core.model import (
     TaskSpec,
     TimeoutPolicy,
 )
-from perdure._journal.memory import MemoryJournal
-from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import ActionRow, AttemptRow, EventRow, Journal, Page, RunEnd, RunRow
 from perdure.errors import RunConflictError, RunInUseError, RunNotFoundError, StorageError
 
 SPEC = TaskSpec("flights.main", Loader("main", qualname="main"))
 FAILURE = Failure("builtins.KeyError", "'month'", "Traceback ...", payload=b"\x80pickle")
-
-MAKERS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda folder: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal(folder / "home" / "journal.db", "process"),
-}
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.close()
 
 
 def alive(owner: str) -> bool:

@@ -1,14 +1,10 @@
 """What every journal promises of values that are kept for all runs."""
 
 import math
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from perdure._core.model import CacheNote, InputMark, Loader, Origin, Outcome, Phase, TaskSpec
-from perdure._journal.memory import MemoryJournal
-from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import (
     ActionRow,
     CacheAnswer,
@@ -20,18 +16,7 @@ from perdure._ports import (
     RunRow,
 )
 
-MAKERS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda folder: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal(folder / "journal.db", "process"),
-}
 KEY = b"k" * 16
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.close()
 
 
 def alive(owner: str) -> bool:

@@ -1,30 +1,14 @@
 """What every journal promises those who record one thing for a run that nobody drives."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from perdure._core.model import Loader, Outcome, Phase, TaskSpec
 from perdure._core.outside import answered
-from perdure._journal.memory import MemoryJournal
-from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import ActionRow, Journal, RunRow
 from perdure.errors import RunInUseError
 
-MAKERS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda folder: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal(folder / "journal.db", "process"),
-}
 ID = b"c" * 16
 YES = Outcome(b"yes", None, (b"b" * 32,))
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.close()
 
 
 def alive(owner: str) -> bool:

@@ -1,27 +1,9 @@
 """What every journal promises of queues."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
-
 from perdure._core.sharing import Ask, Grant, QueueLimits
-from perdure._journal.memory import MemoryJournal
-from perdure._journal.sqlite import SqliteJournal
 from perdure._ports import Journal
 
-MAKERS: dict[str, Callable[[Path], Journal]] = {
-    "memory": lambda folder: MemoryJournal(),
-    "sqlite": lambda folder: SqliteJournal(folder / "journal.db", "process"),
-}
 API = QueueLimits("api", concurrency=3, starts=5, period=10.0, depth=7, priority=-1)
-
-
-@pytest.fixture(params=sorted(MAKERS))
-def journal(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Journal]:
-    made = MAKERS[request.param](tmp_path)
-    yield made
-    made.close()
 
 
 def alive(owner: str) -> bool:

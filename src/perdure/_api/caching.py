@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from perdure import _serde
-from perdure._blobs.hashing import blake3_of
+from perdure._api.aside import Aside
 from perdure._blobs.memory import MemoryBlobs
 from perdure._core.ids import DIGEST_BYTES, digest
 from perdure._core.model import CachePolicy, ImageRef, InputMark
 from perdure._modules import LOADED_MAIN, MAIN, canonical
 from perdure._ports import Blobs
 from perdure.errors import (
-    BlobMissingError,
     ConfigurationError,
     NotSupportedError,
     SerializationError,
@@ -180,22 +179,17 @@ class Facts(msgspec.Struct, frozen=True, array_like=True):
 encode_facts = msgspec.msgpack.Encoder().encode
 decode_facts = msgspec.msgpack.Decoder(Facts).decode
 
-_encoded: dict[bytes, bytes] = {}
-"""Facts of this process's tasks, by the blobs that hold them."""
-
-_stored: set[bytes] = set()
+_all_facts = Aside()
+"""Those of this process's tasks."""
 
 
 def policy(task: "Task[..., Any]", image: ImageRef) -> CachePolicy:
     """Return how the values of a task are kept, given what it wants to be installed."""
     cache = task.settings.cache
     facts, version = _facts(task, cache, image)
-    data = encode_facts(facts)
-    key = blake3_of([data])
-    _encoded[key] = data
     return CachePolicy(
         version=version,
-        facts=key,
+        facts=_all_facts.put(encode_facts(facts)),
         overwrite=cache.overwrites,
         max_age=cache.seconds(),
         serialize=cache.serialize,
@@ -205,15 +199,7 @@ def policy(task: "Task[..., Any]", image: ImageRef) -> CachePolicy:
 
 def store_facts(policy: CachePolicy, blobs: Blobs) -> None:
     """See to it that what went into the keys can be looked at."""
-    key = policy.facts
-    if key in _stored:
-        try:
-            blobs.keep(key)
-            return
-        except BlobMissingError:  # nothing has referred to it for long
-            pass
-    blobs.put([_encoded[key]])
-    _stored.add(key)
+    _all_facts.store(policy.facts, blobs)
 
 
 def marks(policy: CachePolicy, inputs: _serde.Encoded, blobs: Blobs) -> dict[str, InputMark] | None:

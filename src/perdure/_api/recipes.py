@@ -4,20 +4,17 @@ import re
 from collections.abc import Iterator
 
 from perdure._api import layers
+from perdure._api.aside import Aside
 from perdure._api.image import Image
-from perdure._blobs.hashing import blake3_of
 from perdure._core.model import ImageRef
 from perdure._environments import reading
 from perdure._environments.fitting import fits
 from perdure._environments.recipe import Install, Recipe, decode_recipe, encode_recipe
 from perdure._ports import Blobs
 from perdure._version.environment import environment
-from perdure.errors import BlobMissingError
 
-_encoded: dict[bytes, bytes] = {}
-"""Recipes of this process's images, by the blobs that hold them."""
-
-_stored: set[bytes] = set()
+_recipes = Aside()
+"""Those of this process's images."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?")
 
@@ -32,30 +29,19 @@ def refer(image: Image) -> ImageRef:
     here = environment()
     if fits(recipe, here.python, here.packages):
         return ImageRef(unapplied=unapplied(image))
-    data = encode_recipe(recipe)
-    key = blake3_of([data])
-    _encoded[key] = data
+    key = _recipes.put(encode_recipe(recipe))
     return ImageRef(key, unapplied(image), recipe.label)
 
 
 def store(ref: ImageRef, blobs: Blobs) -> None:
     """See to it that whoever places workers can read the recipe."""
-    key = ref.recipe
-    if not key:
-        return
-    if key in _stored:
-        try:
-            blobs.keep(key)
-            return
-        except BlobMissingError:  # nothing has referred to it for long
-            pass
-    blobs.put([_encoded[key]])
-    _stored.add(key)
+    if ref.recipe:
+        _recipes.store(ref.recipe, blobs)
 
 
 def known(ref: ImageRef) -> Recipe:
     """Return the recipe that this process has referred to."""
-    return decode_recipe(_encoded[ref.recipe])
+    return decode_recipe(_recipes[ref.recipe])
 
 
 def listed(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -62,9 +62,6 @@ class Lanes:
         """Return the lanes of which something may start, the one whose turn it is first."""
         lanes = [lane for lane in self.all.values() if lane.count and self.may_start(lane)]
         if len(lanes) > 1:
-            for lane in lanes:
-                for queue in lane.queues.values():
-                    _first_group(queue)  # what is not ready any more must not decide
             lanes.sort(key=self._head)
         return lanes
 
@@ -72,8 +69,6 @@ class Lanes:
         """Whether one of the others comes before the lane, now that its first actions are gone."""
         if not others:
             return False
-        for queue in lane.queues.values():
-            _first_group(queue)
         first = self._head(lane)
         return any(self._head(other) < first for other in others)
 
@@ -120,6 +115,8 @@ class Lanes:
         A root comes before what is below older roots, as long as it needs no more than cpu, which
         is soon free again. Memory and devices that it took would be missing to older work for long.
         """
+        for queue in lane.queues.values():
+            _first_group(queue)  # what is not ready any more must not decide
         favoured = self._turns_of(lane).favoured
         if favoured is not None and favoured[0] is lane:
             return -math.inf, (), 0

@@ -69,7 +69,7 @@ class PoolState(msgspec.Struct, frozen=True, kw_only=True):
     gpu: float = 0.0
 
 
-class QueueState(msgspec.Struct, frozen=True, kw_only=True):
+class QueuePart(msgspec.Struct, frozen=True, kw_only=True):
     """What a controller has of a named queue.
 
     Attributes:
@@ -152,7 +152,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     total: Amounts
     free: Amounts
     pools: tuple[PoolState, ...]
-    queues: tuple[QueueState, ...]
+    queues: tuple[QueuePart, ...]
     runs: tuple[RunState, ...]
     run_count: int
     running: tuple[AttemptState, ...]
@@ -216,9 +216,9 @@ def _pool(pool: Pool, queued: int) -> PoolState:
     )
 
 
-def _queue(queue: Queue) -> QueueState:
+def _queue(queue: Queue) -> QueuePart:
     limits = queue.limits or QueueLimits(queue.name)
-    return QueueState(
+    return QueuePart(
         name=queue.name,
         used=queue.used,
         concurrency=limits.concurrency,

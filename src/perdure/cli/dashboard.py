@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from perdure._core.overview import AttemptState, Overview, PoolState, QueueState, RunState
+    from perdure._core.overview import AttemptState, Overview, PoolState, QueuePart, RunState
     from perdure.client.measuring import MachineUse, Use
     from perdure.client.survey import Picture, Seen
 
@@ -201,9 +201,9 @@ def _pool_name(pool: "PoolState") -> str:
     return " ".join(parts)
 
 
-def _merged(queues: "Iterable[QueueState]") -> "list[QueueState]":
+def _merged(queues: "Iterable[QueuePart]") -> "list[QueuePart]":
     """Return each queue once, with what all processes have of it; the longest line first."""
-    found: dict[str, QueueState] = {}
+    found: dict[str, QueuePart] = {}
     for each in queues:
         there = found.setdefault(each.name, each)
         if there is not each:
@@ -212,7 +212,7 @@ def _merged(queues: "Iterable[QueueState]") -> "list[QueueState]":
     return sorted(found.values(), key=lambda each: (-each.waiting, each.name))
 
 
-def _queues(queues: "Sequence[QueueState]", rows: int) -> "Table":
+def _queues(queues: "Sequence[QueuePart]", rows: int) -> "Table":
     table = _table("QUEUE", ">RUNNING", ">AT ONCE", ">STARTS", ">WAITING")
     for each in queues[:rows]:
         starts = f"{number(each.starts)} in {duration(each.period)}" if each.starts else "-"

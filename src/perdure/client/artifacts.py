@@ -4,15 +4,9 @@ Publishing opens the journal for a moment and starts nothing else; finding only 
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from perdure._core.artifacts import ArtifactRow, Publication, Wanted, not_found
 from perdure.client import link
-
-if TYPE_CHECKING:
-    from perdure._journal.sqlite import SqliteJournal
 
 
 def publish(publication: Publication) -> ArtifactRow:
@@ -21,7 +15,7 @@ def publish(publication: Publication) -> ArtifactRow:
     Raises:
         ArtifactConflictError: The version exists with another content.
     """
-    with _journal() as journal:
+    with link.journal() as journal:
         return journal.publish(publication, None, time.time())
 
 
@@ -46,17 +40,5 @@ def listed(
 
 def tag(row: ArtifactRow, add: tuple[str, ...], remove: tuple[str, ...]) -> None:
     """Let tags point to a version, and take others from it."""
-    with _journal() as journal:
+    with link.journal() as journal:
         journal.tag(row, add, remove)
-
-
-@contextmanager
-def _journal() -> "Iterator[SqliteJournal]":
-    from perdure._journal.sqlite import SqliteJournal
-
-    config = link.config().checked()
-    journal = SqliteJournal(config.journal, config.durability)
-    try:
-        yield journal
-    finally:
-        journal.close()

@@ -10,13 +10,7 @@ def clear_cache(task: str | None = None, before: float | None = None) -> int:
         task: Only those of this task, by full name; ``*`` and ``?`` are wildcards.
         before: Only those made before this moment, in wall-clock seconds.
     """
-    from perdure._journal.sqlite import SqliteJournal
-
-    config = link.config().checked()
-    if not config.journal.exists():
+    if not link.config().checked().journal.exists():
         return 0
-    journal = SqliteJournal(config.journal, config.durability)
-    try:
+    with link.journal() as journal:
         return journal.clear_cache(task, before)
-    finally:
-        journal.close()

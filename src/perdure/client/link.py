@@ -6,6 +6,7 @@ The journal is the meeting point: every process of one home sees the same runs, 
 import difflib
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,7 @@ from perdure.errors import ActionNotFoundError, RunNotFoundError
 
 if TYPE_CHECKING:
     from perdure._embedded import Runtime
+    from perdure._journal.sqlite import SqliteJournal
     from perdure._ports import Blobs
     from perdure._views.model import ActionDetail, ActionSummary, ChildGroup, RunSummary
     from perdure._views.sqlite import SqliteViews
@@ -70,6 +72,19 @@ def blobs() -> "Blobs":
         sync = current.durability == "full"
         _blobs = (current, open_blobs(current.blobs, current.storage, sync=sync))
     return _blobs[1]
+
+
+@contextmanager
+def journal() -> "Iterator[SqliteJournal]":
+    """Open the journal of this process's home for a moment, to write what needs no runtime."""
+    from perdure._journal.sqlite import SqliteJournal
+
+    current = config().checked()
+    opened = SqliteJournal(current.journal, current.durability)
+    try:
+        yield opened
+    finally:
+        opened.close()
 
 
 def keep_blobs(digests: Iterable[bytes]) -> None:

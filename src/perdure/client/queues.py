@@ -2,17 +2,13 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 import msgspec
 
 from perdure._core.sharing import QueueLimits
-from perdure._ports import Queues
 from perdure.client import link
 from perdure.errors import ConfigurationError, QueueNotFoundError
-
-Result = TypeVar("Result")
 
 _told: dict[str, QueueLimits] = {}
 """What this process has declared, in the home that it uses."""
@@ -150,7 +146,8 @@ def listed() -> list[QueueState]:
 
 def set_limits(limits: QueueLimits) -> QueueLimits | None:
     """Let limits hold from now on, for all processes; return those that held before."""
-    return _with_journal(lambda queues: queues.declare([limits], time.time())[0])
+    with link.journal() as journal:
+        return journal.queues.declare([limits], time.time())[0]
 
 
 def remove(name: str) -> None:
@@ -167,19 +164,10 @@ def remove(name: str) -> None:
             hint="wait for its runs to end, or let it have no limits: perdure queue set "
             f"{name} --concurrency 0",
         )
-    if not _with_journal(lambda queues: queues.remove(name)):
+    with link.journal() as journal:
+        was_there = journal.queues.remove(name)
+    if not was_there:
         raise QueueNotFoundError(
             f"there is no queue {name!r} in {link.config().home}",
             hint="perdure queue ls shows the queues there are",
         )
-
-
-def _with_journal(change: Callable[[Queues], Result]) -> Result:
-    from perdure._journal.sqlite import SqliteJournal
-
-    config = link.config().checked()
-    journal = SqliteJournal(config.journal, config.durability)
-    try:
-        return change(journal.queues)
-    finally:
-        journal.close()

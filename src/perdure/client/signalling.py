@@ -254,25 +254,21 @@ def _hand_over(row: RunRow, condition: OpenCondition, signal: Signal) -> str | N
 
 def _record(row: RunRow, condition: OpenCondition, signal: Signal) -> str | None:
     """Record the answer for a run that nobody drives."""
-    from perdure._journal.sqlite import SqliteJournal
-
-    now, config = time.time(), link.config()
+    now, controllers = time.time(), link.config().controllers
     if condition.until is not None and condition.until < now:
         return ANSWERED
-    journal = SqliteJournal(config.journal, config.durability)
-    try:
-        epoch = journal.acquire(
-            row.key, "", lambda owner: presence.is_alive(config.controllers, owner)
-        )
+    with link.journal() as journal:
+        try:
+            epoch = journal.acquire(
+                row.key, "", lambda owner: presence.is_alive(controllers, owner)
+            )
+        except RunInUseError:
+            return None
         found = journal.lookup(row.key, [signal.action]).get(signal.action)
         if found is None or found.kind != CONDITION or found.outcome is not None:
             return ANSWERED
         rows = answered(found, signal.outcome, signal.by, now)
         return None if journal.commit(rows, {row.key: epoch}) else ""
-    except RunInUseError:
-        return None
-    finally:
-        journal.close()
 
 
 def _is_ours(row: RunRow, condition: OpenCondition, outcome: Outcome) -> bool:
