@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -68,6 +69,13 @@ def gated(gate: str, n: int = 3) -> int:
 if __name__ == "__main__":
     raise SystemExit("perdure run must not execute this")
 '''
+
+
+@pytest.fixture(autouse=True)
+def environment_is_put_back():
+    """What the command line sets for its process is not for the tests that come after."""
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)

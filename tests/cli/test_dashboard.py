@@ -108,5 +108,5 @@ def test_queues_are_shown_with_what_all_processes_have_of_them() -> None:
         )
 
     found = lines(overview(queues=(queue(1, 20),)), overview(queues=(queue(2, 5),)))
-    assert find(found, "api").split() == ["api", "3", "3", "100", "in", "1m00s", "25"]
+    assert find(found, "api").split() == ["api", "3", "3", "100/m", "25"]
     assert not any("QUEUE" in line for line in lines(overview()))

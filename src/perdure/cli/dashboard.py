@@ -11,7 +11,7 @@ import msgspec
 
 from perdure.cli import render
 from perdure.client import wording
-from perdure.client.words import amount, amounts, duration, number, size
+from perdure.client.words import amount, amounts, duration, number, rate, size
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -213,12 +213,11 @@ def _merged(queues: "Iterable[QueuePart]") -> "list[QueuePart]":
 
 
 def _queues(queues: "Sequence[QueuePart]", rows: int) -> "Table":
-    table = _table("QUEUE", ">RUNNING", ">AT ONCE", ">STARTS", ">WAITING")
+    table = _table("QUEUE", ">RUNNING", ">AT ONCE", ">RATE", ">WAITING")
     for each in queues[:rows]:
-        starts = f"{number(each.starts)} in {duration(each.period)}" if each.starts else "-"
         table.add_row(
             each.name, number(each.used), number(each.concurrency) if each.concurrency else "-",
-            starts, number(each.waiting),
+            rate(each.starts, each.period) or "-", number(each.waiting),
         )  # fmt: skip
     _add_rest(table, len(queues) - rows)
     return table

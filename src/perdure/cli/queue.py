@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from perdure.cli import exits, render
+from perdure.client.words import rate
 
 
 @click.group()
@@ -31,8 +32,9 @@ def list_(as_json: bool) -> None:
     for each in found:
         limits = each.limits
         table.add_row(
-            limits.name, str(limits.concurrency or "-"), queues.rate_in_words(limits) or "-",
-            str(limits.depth or "-"), str(limits.priority), render.number(each.held),
+            limits.name, str(limits.concurrency or "-"),
+            rate(limits.starts, limits.period) or "-", str(limits.depth or "-"),
+            str(limits.priority), render.number(each.held),
             render.number(each.waiting), ", ".join(_user(user) for user in each.users),
         )  # fmt: skip
     render.show(table)

@@ -8,6 +8,7 @@ import msgspec
 
 from perdure._core.sharing import QueueLimits
 from perdure.client import link
+from perdure.client.words import rate
 from perdure.errors import ConfigurationError, QueueNotFoundError
 
 _told: dict[str, QueueLimits] = {}
@@ -106,20 +107,12 @@ def in_words(limits: QueueLimits) -> str:
     if limits.concurrency:
         parts.append(f"concurrency={limits.concurrency}")
     if limits.starts:
-        parts.append(f'rate="{rate_in_words(limits)}"')
+        parts.append(f'rate="{rate(limits.starts, limits.period)}"')
     if limits.depth:
         parts.append(f"depth={limits.depth}")
     if limits.priority:
         parts.append(f"priority={limits.priority}")
     return ", ".join(parts) or "no limits"
-
-
-def rate_in_words(limits: QueueLimits) -> str:
-    """Return a rate as it is declared; "" if there is none."""
-    if not limits.starts:
-        return ""
-    units = {1.0: "s", 60.0: "m", 3600.0: "h", 86_400.0: "d"}
-    return f"{limits.starts}/{units.get(limits.period) or f'{limits.period:g}s'}"
 
 
 def listed() -> list[QueueState]:

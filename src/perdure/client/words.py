@@ -58,3 +58,11 @@ def amounts(of: Mapping[str, float]) -> str:
 def amount(name: str, of: float) -> str:
     """Return an amount of a resource."""
     return size(max(0, round(of))) if name in _BYTES else f"{max(of, 0.0):g}"
+
+
+def rate(starts: int, period: float) -> str:
+    """Return a rate as it is declared; "" if there is none."""
+    if not starts:
+        return ""
+    units = {1.0: "s", 60.0: "m", 3600.0: "h", 86_400.0: "d"}
+    return f"{starts}/{units.get(period) or f'{period:g}s'}"
