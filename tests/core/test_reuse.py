@@ -9,7 +9,7 @@ from perdure._core.lifecycle import MAX_LOSSES
 from perdure._core.model import Reuse, TaskSpec
 from perdure._core.orders import Quit, TakeBack
 from perdure._core.scheduling import PREFETCH_SECONDS, STUCK_SECONDS
-from perdure._core.state import Action
+from perdure._core.state import Action, Pool
 
 
 def pooled(
@@ -216,6 +216,17 @@ def test_older_work_with_another_demand_gets_its_turn_in_a_full_pool() -> None:
 # --- idle workers ---------------------------------------------------------------------------------
 
 
+def left_after(driver: Driver, seconds: float, pool: Pool) -> int:
+    """Return how many workers are left when so much time has passed."""
+    driver.after(seconds)
+    driver.machine.scheduler.retire_idle(driver.now)
+    driver.settle()
+    for number, order in driver.orders:
+        if isinstance(order, Quit) and number in driver.machine.scheduler.workers:
+            driver.kill(number)
+    return len(pool.workers)
+
+
 def test_workers_beyond_the_least_go_first_and_the_others_when_nobody_uses_any() -> None:
     driver = Driver(cpu=4)
     root = driver.start(spec("root", cpu=0.0))
@@ -223,23 +234,29 @@ def test_workers_beyond_the_least_go_first_and_the_others_when_nobody_uses_any()
     first = called(driver, root, task, 3)
     for each in first:
         driver.end(each)
-
-    def left_after(seconds: float) -> int:
-        driver.after(seconds)
-        driver.machine.scheduler.retire_idle(driver.now)
-        driver.settle()
-        for number, order in driver.orders:
-            if isinstance(order, Quit) and number in driver.machine.scheduler.workers:
-                driver.kill(number)
-        assert first[0].task is not None
-        return len(first[0].task.lane.pool.workers)
-
-    assert left_after(9.0) == 3
-    assert left_after(2.0) == 1
+    assert first[0].task is not None
+    pool = first[0].task.lane.pool
+    assert left_after(driver, 9.0, pool) == 3
+    assert left_after(driver, 2.0, pool) == 1
     driver.end(driver.call(root, task, k=9))
-    assert left_after(99.0) == 1
-    assert left_after(2.0) == 0
+    assert left_after(driver, 99.0, pool) == 1
+    assert left_after(driver, 2.0, pool) == 0
     assert driver.call(root, task, k=10).stage is Stage.RUNNING
+
+
+def test_all_workers_go_when_nobody_uses_any_however_long_one_alone_is_kept() -> None:
+    driver = Driver(cpu=4)
+    root = driver.start(spec("root", cpu=0.0))
+    task = pooled(is_async=False, min_workers=1, max_workers=3, scaledown_ttl=50.0, idle_ttl=3.0)
+    first = called(driver, root, task, 3)
+    for each in first[:2]:
+        driver.end(each)
+    assert first[0].task is not None
+    pool = first[0].task.lane.pool
+    assert left_after(driver, 10.0, pool) == 3
+    driver.end(first[2])
+    assert left_after(driver, 2.0, pool) == 3
+    assert left_after(driver, 2.0, pool) == 0
 
 
 # --- crashes --------------------------------------------------------------------------------------

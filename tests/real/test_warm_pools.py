@@ -86,6 +86,11 @@ def test_what_a_hook_does_to_the_process_is_put_back(runtime: Runtime) -> None:
     assert result(warm.folder) == str(Path.cwd())
 
 
+@pytest.mark.parametrize("task", [warm.by_name, warm.by_name_async])
+def test_a_hook_may_put_things_into_the_state_by_name(runtime: Runtime, task: Any) -> None:
+    assert len(set(result(task))) == 1
+
+
 def test_people_are_told_of_the_start_up(runtime: Runtime) -> None:
     run = perdure.run(warm.predict.override(env_vars={"FRESH": "1"}), 1)
     assert run.result(timeout=SECONDS)

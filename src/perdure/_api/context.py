@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from perdure import _serde
 from perdure._api.resources import refuse
 from perdure._api.scope import Scope, current
+from perdure._api.starting import State, state_being_filled
 from perdure._secrets import masking
 from perdure.config import checkpoint_path
 from perdure.errors import ConfigurationError
@@ -91,10 +92,13 @@ class Context:
 
     @property
     def state(self) -> Any:
-        """What the function decorated with ``@env.on_start`` returned in this process.
+        """What the function decorated with ``@env.on_start`` has made in this process.
+
+        That is what it has returned, or if that is None, what it has put into
+        ``perdure.ctx().state``, by name: ``state.model`` and ``state["model"]`` are the same.
 
         Raises:
-            ConfigurationError: The environment has none.
+            ConfigurationError: The environment has no such function.
         """
         return self._scope.state
 
@@ -116,8 +120,32 @@ class Context:
         return f"<Context of {self.task}, run {self.run}, attempt {self.attempt_number}>"
 
 
+class StartingContext(Context):
+    """What ``perdure.ctx()`` is in a start-up hook: there is no action yet."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def state(self) -> State:
+        """What the tasks of the environment will find in ``perdure.ctx().state``."""
+        return self._state
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"ctx().{name} is of actions: a start-up hook has ctx().state only")
+
+    def __repr__(self) -> str:
+        return "<Context of a worker that is being started up>"
+
+
 def ctx() -> Context | None:
-    """Return the context of the action that runs here; None outside any run."""
+    """Return the context of the action that runs here; None outside any run.
+
+    In a start-up hook it has a ``state`` to be filled, and nothing else.
+    """
+    state = state_being_filled()
+    if state is not None:
+        return StartingContext(state)
     scope = current()
     return None if scope is None else Context(scope)
 

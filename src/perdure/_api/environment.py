@@ -154,7 +154,8 @@ class TaskEnvironment:
             def predict(x: float) -> float:
                 return perdure.ctx().state(x)
 
-        It takes no arguments. An ``async def`` function is called on the event loop that
+        If it returns nothing, what it has put into ``perdure.ctx().state`` is there, by name. It
+        takes no arguments. An ``async def`` function is called on the event loop that
         ``async def`` tasks run on. If it raises, another worker is tried; after three in a row the
         calls that wait for one fail with its exception. Tasks of the environment have workers of
         their own, with or without a :class:`ReusePolicy`.

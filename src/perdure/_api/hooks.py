@@ -29,7 +29,10 @@ def check_hook(hook: object, environment: str, known: Hook | None) -> None:
     parameters = inspect.signature(hook).parameters.values()
     needed = [p.name for p in parameters if p.default is p.empty and p.kind not in _OPTIONAL]
     if needed:
-        raise ConfigurationError(f"{where}: {_place(hook)} is called without {needed[0]}")
+        raise ConfigurationError(
+            f"{where}: {_place(hook)} is called without {needed[0]}",
+            hint="let it return what tasks find in perdure.ctx().state, or put it there",
+        )
     if known is not None and _place(known) != _place(hook):  # a cell of a notebook is run again
         raise ConfigurationError(
             f"{where}: there are two, {_place(known)} and {_place(hook)}",
@@ -41,7 +44,7 @@ def no_state() -> ConfigurationError:
     """Return the error for asking for a state that nobody has made."""
     return ConfigurationError(
         "there is no ctx().state: nothing was started up for this environment",
-        hint="return it from a function that is decorated with @env.on_start",
+        hint="make it in a function that is decorated with @env.on_start",
     )
 
 

@@ -37,8 +37,9 @@ def superfluous(pool: Pool, cores: int, now: float) -> list[Worker]:
     reuse = pool.reuse
     kept, short, long = cores, SURPLUS_SECONDS, IDLE_SECONDS
     if reuse.environment:
-        unused = len(idle) == len(pool.workers) and now - idle[-1].idle_since > reuse.idle_ttl
-        kept, short, long = reuse.min_workers, reuse.scaledown_ttl, -1.0 if unused else MANY
+        if len(idle) == len(pool.workers) and now - idle[-1].idle_since > reuse.idle_ttl:
+            return idle
+        kept, short, long = reuse.min_workers, reuse.scaledown_ttl, MANY
     surplus = len(pool.workers) - kept
     return [
         worker

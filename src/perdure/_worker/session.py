@@ -102,7 +102,7 @@ class Session(ABC):
 
     @property
     def state(self) -> Any:
-        """What the start-up hook returned.
+        """What the start-up hook has made.
 
         Raises:
             ConfigurationError: There is none.

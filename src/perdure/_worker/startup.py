@@ -1,7 +1,5 @@
 """What an environment wants done in each of its workers before the first attempt."""
 
-import asyncio
-import inspect
 import os
 import sys
 import threading
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perdure import _serde
+from perdure._api.starting import made_by, made_on_loop_by
 from perdure._core.model import Failure
 from perdure._secrets import masking
 from perdure._wire.framing import encode
@@ -33,19 +32,17 @@ def start_up(session: "Session", link: "Link") -> bool:
     if loader is None:
         return True
     with _telling(session, link) as failures:
-        result = load_hook(loader, link.welcome.bundle)()
-        session.state = asyncio.run(result) if inspect.iscoroutine(result) else result
+        session.state = made_by(load_hook(loader, link.welcome.bundle))
     return not failures
 
 
 async def start_up_on_loop(session: "Session", link: "Link") -> bool:
-    """Do the same on a running event loop: what an ``async def`` hook makes belongs to it."""
+    """Do the same on a running event loop."""
     loader = link.welcome.startup
     if loader is None:
         return True
     with _telling(session, link) as failures:
-        result = load_hook(loader, link.welcome.bundle)()
-        session.state = await result if inspect.isawaitable(result) else result
+        session.state = await made_on_loop_by(load_hook(loader, link.welcome.bundle))
     return not failures
 
 
@@ -105,4 +102,4 @@ def _masked(failure: Failure) -> Failure:
     return failure if mask is None else mask.failure(failure)
 
 
-OWN_CODE.update((start_up.__code__, start_up_on_loop.__code__))
+OWN_CODE.update(each.__code__ for each in (start_up, start_up_on_loop, made_by, made_on_loop_by))

@@ -134,7 +134,7 @@ class Rehearsal:
 
     @property
     def state(self) -> Any:
-        """What the start-up hook has returned here."""
+        """What the start-up hook has made here."""
         return startups.state_of(self._hook)
 
     @property

@@ -1,11 +1,10 @@
 """What tasks find in their worker, for one that is executed in this process instead."""
 
-import asyncio
-import inspect
 import os
 from typing import TYPE_CHECKING, Any
 
 from perdure._api.hooks import no_state
+from perdure._api.starting import made_by, made_on_loop_by
 from perdure._secrets.sources import Sources
 from perdure._worker import secrets
 from perdure.client import link
@@ -41,19 +40,17 @@ def adopt_secrets(task: "Task[..., Any]", bundle: "Bundle") -> None:
 def start_up(hook: "Hook | None") -> None:
     """Call a start-up hook, once in this process."""
     if hook is not None and hook not in _states:
-        result = hook()
-        _states[hook] = asyncio.run(result) if inspect.iscoroutine(result) else result
+        _states[hook] = made_by(hook)
 
 
 async def start_up_on_loop(hook: "Hook | None") -> None:
     """Do the same on a running event loop."""
     if hook is not None and hook not in _states:
-        result = hook()
-        _states[hook] = await result if inspect.isawaitable(result) else result
+        _states[hook] = await made_on_loop_by(hook)
 
 
 def state_of(hook: "Hook | None") -> Any:
-    """Return what the hook returned.
+    """Return what the hook has made.
 
     Raises:
         ConfigurationError: There is no hook.

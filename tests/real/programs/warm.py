@@ -5,10 +5,13 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 import perdure
 
 top = perdure.TaskEnvironment("top")
 model = perdure.TaskEnvironment("model", reusable=perdure.ReusePolicy(replicas=(0, 2)))
+filled = perdure.TaskEnvironment("filled")
 fickle = perdure.TaskEnvironment(
     "fickle", reusable=perdure.ReusePolicy(idle_ttl=0.1, scaledown_ttl=0.1)
 )
@@ -37,7 +40,6 @@ def leave_mark(name: str) -> None:
 
 @model.on_start
 def load() -> dict[str, int]:
-    assert perdure.ctx() is None
     leave_mark("load")
     print("the model is loaded")
     os.chdir("/")
@@ -106,6 +108,32 @@ def hangs() -> None:
 
 @stuck.task
 def never_ready() -> None: ...
+
+
+@filled.on_start
+def fill() -> None:
+    ctx = perdure.ctx()
+    assert ctx is not None
+    ctx.state.home = os.getpid()
+    ctx.state["again"] = {"home": ctx.state["home"]}
+    assert "again" in ctx.state
+    assert "other" not in ctx.state
+    with pytest.raises(AttributeError, match="a start-up hook has"):
+        print(ctx.run)
+
+
+@filled.task
+def by_name() -> tuple[int, int, int]:
+    ctx = perdure.ctx()
+    assert ctx is not None
+    return ctx.state["home"], ctx.state.again["home"], os.getpid()
+
+
+@filled.task
+async def by_name_async() -> tuple[int, int, int]:
+    ctx = perdure.ctx()
+    assert ctx is not None
+    return ctx.state["home"], ctx.state.again["home"], os.getpid()
 
 
 @broken.on_start
