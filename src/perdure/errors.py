@@ -56,7 +56,10 @@ Each class has a stable ``code``, a ``retryable`` default and, per instance, a `
 what to do next. All of them pickle, and ``to_dict`` makes them JSON.
 """
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeVar
+
+_Error = TypeVar("_Error", bound=BaseException)
 
 
 class PerdureError(Exception):
@@ -113,9 +116,21 @@ class PerdureError(Exception):
 
 
 def _rebuild(cls: type[PerdureError], state: dict[str, Any]) -> PerdureError:
-    error = cls.__new__(cls, state["message"])
-    error.args = (state["message"],)
+    error = bare(cls, [state["message"]])
     error.__dict__.update(state)
+    return error
+
+
+def bare(cls: type[_Error], args: Sequence[Any]) -> _Error:
+    """Make an exception of which only the built-in part is initialised."""
+    # Its own constructor is that of the base it is laid out for, and not always of the first in the
+    # order of resolution: what is below both Exception and MemoryError is an Exception there.
+    base: type = cls
+    while base.__module__ != "builtins":
+        assert base.__base__ is not None  # the last one is object, and built in
+        base = base.__base__
+    error: _Error = base.__new__(cls, *args)
+    base.__init__(error, *args)  # type: ignore[misc]
     return error
 
 

@@ -1,5 +1,6 @@
 """P11: the original exception, with the remote traceback attached."""
 
+import pickle
 import sys
 import threading
 import traceback
@@ -65,6 +66,14 @@ class Slotted(KeyError):
     __slots__ = ()
 
 
+class Application(Exception):
+    pass
+
+
+class OutOfRoom(Application, MemoryError):
+    """Its layout is that of Application, and MemoryError has a constructor of its own."""
+
+
 class Tricky(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -90,7 +99,7 @@ class Partial(ExceptionGroup):
         NoArgs(1, 2),
         Reduced(1, 2),
         Slotted("x"),
-        errors.TaskTimeoutError("late", hint="more time"),
+        OutOfRoom("full"),
         Tricky(1, "\ud800"),
     ],
     ids=lambda error: type(error).__name__,
@@ -108,6 +117,20 @@ def test_p11_the_class_arguments_and_attributes_come_back(
         assert getattr(result, name, None) == getattr(error, name, None)
     if not isinstance(error, Tricky):
         assert str(result) == str(error)
+
+
+def descendants(cls: type[errors.PerdureError]) -> list[type[errors.PerdureError]]:
+    return [cls, *(each for below in cls.__subclasses__() for each in descendants(below))]
+
+
+@pytest.mark.parametrize("cls", descendants(errors.PerdureError), ids=lambda cls: cls.__name__)
+def test_p11_each_error_of_ours_comes_back_as_it_was_and_pickles(
+    cls: type[errors.PerdureError], blobs: MemoryBlobs
+) -> None:
+    error = cls("what happened", hint="what to do", run="r", action="a", task="t")
+    for result in (carried(error, blobs), pickle.loads(pickle.dumps(error))):
+        assert type(result) is cls
+        assert (result.args, str(result), vars(result)) == (error.args, str(error), vars(error))
 
 
 def test_p11_the_remote_traceback_is_attached(blobs: MemoryBlobs) -> None:

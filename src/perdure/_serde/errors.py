@@ -274,10 +274,10 @@ def _make(
     if make is not None:
         attempts.append(lambda: make(*args))
     if isinstance(cls, type) and issubclass(cls, BaseException):
-        attempts += [lambda: _bare(cls, args), lambda: cls(*args)]
+        attempts += [lambda: errors.bare(cls, args), lambda: cls(*args)]
     attempts += [
-        lambda: _bare(_stand_in(content), args),
-        lambda: _bare(_stand_in(content), [content["message"]]),
+        lambda: errors.bare(_stand_in(content), args),
+        lambda: errors.bare(_stand_in(content), [content["message"]]),
     ]
     for attempt in attempts:
         try:
@@ -290,14 +290,6 @@ def _make(
     remote = errors.RemoteError(content["message"])
     remote.type_name = content["type"]
     return remote
-
-
-def _bare(cls: type[BaseException], args: list[Any]) -> BaseException:
-    """Make an exception of which only the built-in part is initialised."""
-    base = next(b for b in cls.__mro__ if b.__module__ == "builtins")
-    error: BaseException = base.__new__(cls, *args)
-    base.__init__(error, *args)  # type: ignore[misc]
-    return error
 
 
 def _set_state(error: BaseException, state: dict[str, Any]) -> None:
