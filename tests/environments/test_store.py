@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import threading
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,8 @@ from perdure._environments.recipe import Install, Options, Recipe, encode_recipe
 from perdure._environments.store import Environments
 from perdure._environments.uv import Stopped, find_uv
 from perdure.errors import EnvironmentBuildError, EnvironmentUnavailableError
+
+ROOT = Path(__file__).parents[2]
 
 HAVE = """
 import sys
@@ -173,8 +177,14 @@ def test_a_failed_build_tells_what_the_resolver_says(store):
 
 
 def test_what_workers_need_is_not_overruled(complete):
-    with pytest.raises(EnvironmentBuildError, match="cloudpickle"):
-        complete.have(wants("cloudpickle<3"))
+    with pytest.raises(EnvironmentBuildError, match="unsatisfiable") as failed:
+        complete.have(wants("cloudpickle<2"))
+    assert failed.value.hint.startswith("Perdure itself needs cloudpickle>=")
+
+
+def test_workers_need_what_the_package_needs():
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    assert set(building.NEEDS) < set(wanted)
 
 
 def test_an_index_that_is_not_reached_is_another_matter(store, monkeypatch, tmp_path):

@@ -16,8 +16,8 @@ from perdure._environments.uv import Uv
 from perdure.errors import ConfigurationError, EnvironmentBuildError
 
 NEEDS = (
-    "blake3>=1.0", "cloudpickle>=3.1", "markdown-it-py>=3.0", "msgspec>=0.19", "packaging>=24.0",
-    "uvloop>=0.21",
+    "blake3>=1.0", "cloudpickle>=2.2", "markdown-it-py>=2.2", "msgspec>=0.20", "packaging>=22.0",
+    "uvloop>=0.19",
 )  # fmt: skip
 """What Perdure needs in a worker; a test compares it with the dependencies of the package."""
 
@@ -118,9 +118,14 @@ class Builder:
     def _install(self, *what: str, cwd: Path | None = None, fresh: Sequence[Source] = ()) -> None:
         # A folder that has changed may look to uv like the one it has built before.
         again = ["--refresh"] if any(Path(each.path).is_dir() for each in fresh) else []
-        self._uv.run(
-            "pip", "install", "--python", self._python, *again, *what, cwd=cwd or self._folder
-        )
+        try:
+            self._uv.run(
+                "pip", "install", "--python", self._python, *again, *what, cwd=cwd or self._folder
+            )
+        except EnvironmentBuildError as error:
+            if ours := [need for need in NEEDS if need in error.message]:
+                error.hint = f"Perdure itself needs {', '.join(ours)}: ask for versions that fit"
+            raise
 
     def _listed(self, name: str, lines: Sequence[str]) -> Path:
         path = self._folder / f"{name}.txt"
