@@ -16,6 +16,7 @@ from uvloop import new_event_loop
 from perdure._controller import presence
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
+from perdure._engines.cells import Division
 from perdure._engines.local import LocalEngine
 from perdure._engines.machine import capacity_of_this_machine
 from perdure._pending import Pending, call
@@ -78,7 +79,7 @@ class Runtime:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.pid = os.getpid()
-        engine = LocalEngine(config.logs, self._environment)
+        engine = LocalEngine(config.logs, self._environment, Division() if config.cgroups else None)
         engine.prelaunch()  # it boots while the rest is imported and opened
         with contextlib.ExitStack() as undo:
             undo.callback(engine.abandon)

@@ -47,7 +47,15 @@ def storage_url(where: str) -> str:
 
 
 def _default_echo() -> bool:
-    return os.environ.get("PERDURE_ECHO", "1").lower() not in ("0", "false", "no", "off")
+    return _is_on("PERDURE_ECHO")
+
+
+def _default_cgroups() -> bool:
+    return _is_on("PERDURE_CGROUPS")
+
+
+def _is_on(setting: str) -> bool:
+    return os.environ.get(setting, "1").lower() not in ("0", "false", "no", "off")
 
 
 def _default_openlineage() -> str:
@@ -140,6 +148,8 @@ class Config:
             turns it off). It is kept in the logs either way.
         park_after: Seconds of waiting after which an attempt gives its worker back
             (``PERDURE_PARK_AFTER``, default 10); 0: at once, infinite: never.
+        cgroups: Have the kernel limit the memory of workers where this process may make control
+            groups (``PERDURE_CGROUPS``, default on; ``0`` turns it off).
     """
 
     home: Path = field(default_factory=_default_home)
@@ -151,6 +161,7 @@ class Config:
     echo: bool = field(default_factory=_default_echo)
     openlineage: str = field(default_factory=_default_openlineage)
     park_after: float = field(default_factory=_default_park_after)
+    cgroups: bool = field(default_factory=_default_cgroups)
 
     def checked(self) -> "Config":
         """Return these settings.

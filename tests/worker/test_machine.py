@@ -7,6 +7,8 @@ import pytest
 from perdure import errors
 from perdure._core.model import Device
 from perdure._engines import gpus, machine
+from perdure._engines.cgroups import Group, own_group
+from perdure._engines.cgroups import groups as groups_of
 from perdure._engines.machine import capacity_of_this_machine
 from perdure.config import declared_resources
 
@@ -16,12 +18,20 @@ GIB = 1 << 30
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file system of control groups without limits, in which this process is in ``/a/b``."""
-    folder = tmp_path / "cgroup"
+    folder = tmp_path / "a folder"
     (folder / "a/b").mkdir(parents=True)
-    own = tmp_path / "own"
-    own.write_text("4:cpu,cpuacct:/v1\n3:memory:/v1\n1:name=systemd:/v1\n0::/a/b\n")
-    monkeypatch.setattr(machine, "_GROUPS", folder)
-    monkeypatch.setattr(machine, "_OWN_GROUP", own)
+    proc = tmp_path / "proc"
+    (proc / "self").mkdir(parents=True)
+    (proc / "self/cgroup").write_text("4:cpu,cpuacct:/v1\n3:memory:/v1\n1:name=x:/v1\n0::/a/b\n")
+    point = str(folder).replace(" ", r"\040")
+    mounts = [
+        f"30 1 0:9 / {point} rw shared:4 - cgroup2 cgroup2 rw",
+        f"31 1 0:7 / {point}/cpu rw - cgroup cgroup rw,cpu,cpuacct",
+        f"32 1 0:8 / {point}/memory rw - cgroup cgroup rw,memory",
+        f"33 1 0:6 / {point}/x rw - tmpfs tmpfs rw,cpu,memory",
+    ]
+    (proc / "self/mountinfo").write_text("\n".join(mounts))
+    monkeypatch.setattr(machine, "PROC", proc)
     monkeypatch.setattr(machine, "devices_here", tuple)
     return folder
 
@@ -57,6 +67,28 @@ def test_limits_of_control_groups_of_version_1_are_respected(groups: Path, tmp_p
     assert (found.cpu, found.memory) == (0.25, 2 << 20)
     write(groups / "cpu/v1/cpu.cfs_quota_us", "-1")
     assert capacity_of_this_machine(tmp_path).cpu >= 1
+
+
+@pytest.mark.parametrize(
+    ("root", "path", "seen"),
+    [
+        ("/", "/a/b", ["a/b", "a", "."]),
+        ("/a", "/a/b", ["b", "."]),
+        ("/a/b", "/a/b", ["."]),
+        ("/", "/", ["."]),
+        ("/a/b", "/a/bc", ["."]),  # not below what is mounted: that is as near as we come
+        ("/", "/../c", ["."]),
+    ],
+)
+def test_groups_are_those_that_can_be_seen_the_own_one_first(
+    tmp_path: Path, root: str, path: str, seen: list[str]
+) -> None:
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self/cgroup").write_text(f"0::{path}\n")
+    (tmp_path / "self/mountinfo").write_text(f"30 1 0:9 {root} /top rw - cgroup2 x rw\n")
+    assert groups_of("memory", tmp_path) == [Group(2, Path("/top") / each) for each in seen]
+    assert own_group(tmp_path) == Path("/top") / seen[0]
+    assert own_group(tmp_path / "nowhere") is None
 
 
 def test_what_is_declared_counts_instead_of_what_is_found(groups: Path, tmp_path: Path) -> None:

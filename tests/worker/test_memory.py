@@ -18,12 +18,13 @@ MIB = 1 << 20
 
 
 class Kernel:
-    """A folder that looks like /proc, and one like /sys/fs/cgroup."""
+    """A folder that looks like /proc, and one like that of a control group."""
 
     def __init__(self, folder):
         self.proc, self.groups = folder / "proc", folder / "groups"
         self.proc.mkdir()
         self.groups.mkdir()
+        (self.proc / "self").mkdir()
         self.machine(total=10_000, available=8_000)
 
     def machine(self, total, available, stalled=0.0):
@@ -52,7 +53,18 @@ class Kernel:
         (self.proc / str(pid)).rmdir()
 
     def memory(self):
-        return Memory(str(self.proc), str(self.groups))
+        return Memory(str(self.proc))
+
+    def member(self, version):
+        """Put this process into a group; return the folder of its files."""
+        own, kind, options = {
+            1: ("5:cpu:/\n4:memory:/outside\n0::/\n", "cgroup", "rw,memory"),
+            2: ("0::/outside\n", "cgroup2", "rw"),
+        }[version]
+        (self.proc / "self" / "cgroup").write_text(own)
+        mount = f"31 24 0:27 /outside {self.groups} rw - {kind} name {options}\n"
+        (self.proc / "self" / "mountinfo").write_text(mount)
+        return self.groups
 
 
 @pytest.fixture
@@ -205,27 +217,21 @@ def test_what_has_to_be_left_is_neither_nothing_nor_gigabytes(kernel):
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_container_has_what_its_group_has(kernel, version):
-    (kernel.proc / "self").mkdir()
-    if version == 2:
-        (kernel.proc / "self" / "cgroup").write_text("0::/box\n")
-        folder, limit, usage, idle = "box", "memory.max", "memory.current", "inactive_file"
-    else:
-        (kernel.proc / "self" / "cgroup").write_text("5:cpu:/\n4:memory:/outside\n0::/\n")
-        folder, limit, usage = "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
-        idle = "total_inactive_file"
-    (kernel.groups / folder).mkdir()
-    (kernel.groups / folder / limit).write_text(f"{1000 * MIB}\n")
-    (kernel.groups / folder / usage).write_text(f"{900 * MIB}\n")
-    (kernel.groups / folder / "memory.stat").write_text(f"anon 5\n{idle} {50 * MIB}\n")
+    folder = kernel.member(version)
+    limit, usage, idle = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+        2: ("memory.max", "memory.current", "inactive_file"),
+    }[version]
+    (folder / limit).write_text(f"{1000 * MIB}\n")
+    (folder / usage).write_text(f"{900 * MIB}\n")
+    (folder / "memory.stat").write_text(f"anon 5\n{idle} {50 * MIB}\n")
     memory = kernel.memory()
     assert memory.available() == 150 * MIB
     assert memory.total == 1000 * MIB
 
 
 def test_a_group_without_limit_has_what_the_machine_has(kernel):
-    (kernel.proc / "self").mkdir()
-    (kernel.proc / "self" / "cgroup").write_text("0::/\n")
-    (kernel.groups / "memory.max").write_text("max\n")
+    (kernel.member(2) / "memory.max").write_text("max\n")
     assert kernel.memory().available() == 8_000 * MIB
 
 

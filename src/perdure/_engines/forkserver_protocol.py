@@ -19,11 +19,19 @@ class Setup(Message, tag=1):
     """First message: whom the workers dial, with which token, and where their logs go.
 
     The token travels here because arguments and environments of processes can be read by others.
+
+    Attributes:
+        address: Of the controller.
+        token: What workers show there.
+        logs: The folder.
+        cells: With what the paths of workers' control groups begin, once there are any; ``""``:
+            not yet.
     """
 
     address: str
     token: str
     logs: str
+    cells: str = ""
 
 
 class Spawn(Message, tag=2):

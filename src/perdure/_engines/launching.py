@@ -83,6 +83,11 @@ class Forkserver:
         self._gone: asyncio.Future[None] | None = None
         self._is_ready = False
 
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
     def attach(self, heard: Callable[[FromForkserver], None], lost: Callable[[str], None]) -> None:
         """Deliver messages and the news of its death on the running loop."""
         self._heard, self._lost = heard, lost

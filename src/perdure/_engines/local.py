@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from perdure._engines.cells import Division
 from perdure._engines.forkserver_protocol import Setup, Spawn
 from perdure._engines.launching import environ
 from perdure._engines.stations import EnvironmentStation, Source, Station
@@ -46,11 +47,16 @@ class LocalEngine:
     Args:
         logs: Folder of the workers' logs; made if it does not exist.
         environments: Where the environments of images are had from.
+        division: Lets the kernel keep workers to their memory where it can; None: nowhere.
     """
 
-    def __init__(self, logs: Path, environments: Source = _none) -> None:
+    def __init__(
+        self, logs: Path, environments: Source = _none, division: Division | None = None
+    ) -> None:
         self._logs = logs
         self._environments = environments
+        self._division = division
+        self._is_divided = False
         self._setup = Setup("", "", "")
         self._on_exit: Callable[[WorkerExit], None] = _ignore
         self._on_low_memory: Callable[[LowMemory], None] = _ignore
@@ -116,6 +122,8 @@ class LocalEngine:
 
     def limit(self, worker: int, memory: int) -> None:
         """Kill the worker once its processes use more than so many bytes; 0: do not look."""
+        if memory and not self._is_divided:
+            self._divide()
         for station in self._stations.values():
             if worker in station.workers:
                 station.limit(worker, memory)
@@ -131,6 +139,20 @@ class LocalEngine:
         for station in self._stations.values():
             await station.stop()
         self._stations = {b"": self._here}
+        if self._division is not None:
+            self._division.close()
+            self._is_divided = False
+
+    def _divide(self) -> None:
+        """Have the kernel keep workers to their memory, too, if it does."""
+        self._is_divided = True
+        if self._division is not None:
+            stations = self._stations.values()
+            servers = {station.server for station in stations if station.server is not None}
+            if cells := self._division.open(servers):
+                self._setup = msgspec.structs.replace(self._setup, cells=cells)
+                for station in stations:
+                    station.tell(self._setup)
 
     def _open(self, station: Station) -> None:
         station.setup = self._setup

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from perdure._core.model import Capacity, Device
+from perdure._engines.cgroups import PROC, groups
 from perdure._engines.gpus import devices_here
 
-_GROUPS = Path("/sys/fs/cgroup")
-_OWN_GROUP = Path("/proc/self/cgroup")
 _SHARED_MEMORY = Path("/dev/shm")  # where shared memory is
 
 
@@ -63,7 +62,7 @@ def _cores() -> float:
 
 
 def _cpu_quotas() -> Iterator[float]:
-    for folder in _groups("cpu"):
+    for _, folder in groups("cpu", PROC):
         with contextlib.suppress(OSError, ValueError):  # version 2: "max 100000", "150000 100000"
             quota, period = (folder / "cpu.max").read_text().split()
             yield int(quota) / int(period)
@@ -79,28 +78,10 @@ def _memory(home: Path) -> int:
 
 
 def _memory_limits() -> Iterator[int]:
-    for folder in _groups("memory"):
+    for _, folder in groups("memory", PROC):
         for name in ("memory.max", "memory.limit_in_bytes"):
             with contextlib.suppress(OSError, ValueError):  # "max": no limit
                 yield int((folder / name).read_text())
-
-
-def _groups(controller: str) -> Iterator[Path]:
-    """Yield the folders of the control groups this process is in, the outer ones included.
-
-    In a container that does not see its own group under the name it has outside, the root is it.
-    """
-    lines: list[str] = []
-    with contextlib.suppress(OSError):
-        lines = _OWN_GROUP.read_text().splitlines()
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
-            continue
-        root = _GROUPS / controller if controllers else _GROUPS
-        folder = root / path.lstrip("/")
-        yield folder
-        yield from (above for above in folder.parents if root in (above, *above.parents))
 
 
 def _disk(home: Path) -> int:

@@ -83,6 +83,17 @@ class Station:
         server.send(self.setup)
         return server
 
+    def tell(self, setup: Setup) -> None:
+        """From now on workers are set up like this."""
+        self.setup = setup
+        if self._server is not None:
+            self._server.send(setup)
+
+    @property
+    def server(self) -> int | None:
+        """The process of the forkserver, None if there is none."""
+        return None if self._server is None else self._server.pid
+
     def abandon(self) -> None:
         """Take :meth:`launch` back, before there is a loop."""
         server, self._server = self._server, None

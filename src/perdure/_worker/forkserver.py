@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from perdure._core.model import MemoryUse
+from perdure._engines.cells import Cause, Cells
+from perdure._engines.cgroups import groups
 from perdure._engines.forkserver_protocol import (
     STARTUP_FAILED,
     Exited,
@@ -64,6 +66,7 @@ class _Forkserver:
         self._setup = Setup("", "", "")
         self._workers: dict[int, int] = {}  # pid -> worker
         self._oom_kills = _OomKills()
+        self._cells = Cells()
         self._watch = watch()
         self._over: dict[int, MemoryUse] = {}  # killed for it, not reaped yet
         self._wakeup, self._wakeup_end = os.pipe()
@@ -127,6 +130,7 @@ class _Forkserver:
                     self._workers.pop(pid, None)
                     continue
             time.sleep(0.001)
+        self._cells.close(unite=os.getppid() != self._parent)
 
     def _receive(self) -> bool:
         try:
@@ -137,7 +141,7 @@ class _Forkserver:
             for message in decode_to_forkserver(body):
                 match message:
                     case Setup():
-                        self._setup = message
+                        self._set_up(message)
                     case Spawn():
                         self._spawn(message)
                     case Kill(worker):
@@ -145,6 +149,12 @@ class _Forkserver:
                     case Limit(worker, memory):
                         self._limit(worker, memory)
         return bool(data)
+
+    def _set_up(self, setup: Setup) -> None:
+        if setup.cells != self._setup.cells:
+            self._cells = Cells(setup.cells)
+            self._oom_kills = _OomKills()  # this process is in another group now
+        self._setup = setup
 
     def _send(self, message: Message) -> None:
         # An engine that is gone is noticed by the loop, not here.
@@ -213,6 +223,7 @@ class _Forkserver:
         for pid, number in self._workers.items():
             if number == worker and pid not in self._over:
                 self._watch.limit(pid, memory)
+                self._cells.limit(pid, worker, memory)
 
     def _reap(self) -> None:
         """Report every worker that has ended."""
@@ -224,21 +235,29 @@ class _Forkserver:
             # process in the microseconds since it became free.
             _kill_group(pid)
             worker = self._workers.pop(pid)
-            over = self._over.pop(pid, None)
-            self._watch.forget(pid)
             code = os.waitstatus_to_exitcode(status)
-            if code >= 0:
-                self._send(Exited(worker, exit_code=code))
-            else:
-                oom = -code == signal.SIGKILL and over is None and self._oom_kills.struck()
-                self._send(Exited(worker, signal=-code, out_of_memory=oom, over=over))
+            self._send(self._end(pid, worker, code))
+
+    def _end(self, pid: int, worker: int, code: int) -> Exited:
+        """Return the news of a worker's end, and forget it."""
+        over, cause = self._over.pop(pid, None), self._cells.leave(pid)
+        if cause is Cause.OVER and over is None:
+            over = self._watch.stopped(pid)
+        self._watch.forget(pid)
+        if code >= 0:
+            return Exited(worker, exit_code=code)
+        oom = False
+        if -code == signal.SIGKILL and over is None:
+            oom = self._oom_kills.struck() if cause is None else cause is not Cause.OTHER
+        return Exited(worker, signal=-code, out_of_memory=oom, over=over)
 
 
 class _OomKills:
     """The kernel's count of out-of-memory kills: of our cgroup if it tells, else of the machine."""
 
     def __init__(self) -> None:
-        self._sources = (_cgroup_events(), Path("/proc/vmstat"))
+        own = (folder for version, folder in groups("memory") if version == 2)
+        self._sources = (*(folder / "memory.events" for folder in own), Path("/proc/vmstat"))
         self._seen = self._read()
         self._recent = 0
         self._until = 0.0
@@ -259,15 +278,6 @@ class _OomKills:
                     if name == "oom_kill":
                         return int(count)
         return 0
-
-
-def _cgroup_events() -> Path:
-    """Return where version 2 of control groups counts the events of this process's group."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            if line.startswith("0::"):
-                return Path("/sys/fs/cgroup" + line[3:]) / "memory.events"
-    return Path("/sys/fs/cgroup/memory.events")
 
 
 def _pidfd(pid: int) -> int:

@@ -11,11 +11,18 @@ has to look at every page, so cheaper figures that can only be too high are aske
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
+from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+from perdure._engines.cgroups import groups
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
 _HELD = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _SHARE = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
+_NAMES = {  # files with limit and usage, and the line of cached files; by version of control groups
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
 _STALLED = 10.0  # per cent of ten seconds in which nothing ran for want of memory
 _LEAST_FLOOR, _MOST_FLOOR = 256 << 20, 4 << 30
 
@@ -25,12 +32,11 @@ class Memory:
 
     Args:
         proc: Where the kernel tells of processes.
-        groups: Where control groups are mounted.
     """
 
-    def __init__(self, proc: str = "/proc", groups: str = "/sys/fs/cgroup") -> None:
+    def __init__(self, proc: str = "/proc") -> None:
         self._proc = proc
-        self._group = _Group(proc, groups)
+        self._group = _Limited(proc)
         self.total = min(self._machine(b"MemTotal:") or 0, self._group.limit or 1 << 62)
 
     # --- processes --------------------------------------------------------------------------------
@@ -38,7 +44,7 @@ class Memory:
     def resident(self, pid: int) -> int:
         """Return all that the process has in memory, mapped files included; cheap."""
         fields = self._read(f"{pid}/statm").split()
-        return int(fields[1]) * _PAGE if len(fields) > 1 else 0
+        return int(fields[1]) * PAGE if len(fields) > 1 else 0
 
     def held(self, pid: int) -> int:
         """Return what the process holds, pages that it has in common with others in full."""
@@ -90,44 +96,35 @@ class Memory:
         return read(f"{self._proc}/{name}")
 
 
-class _Group:
-    """The control group of this process, where it limits memory: that of a container, mostly."""
+class _Limited:
+    """The nearest control group of this process that limits memory: a container's, mostly."""
 
-    def __init__(self, proc: str, mount: str) -> None:
-        self._folder = self._usage = self._idle = ""
+    def __init__(self, proc: str) -> None:
+        self._usage = self._stat = self._idle = ""
         self.limit: int | None = None
-        for folder, limit, usage, idle in _candidates(proc, mount):
+        for version, folder in groups("memory", Path(proc)):
+            limit, usage, idle = _NAMES[version]
             text = read(f"{folder}/{limit}").strip()
             if text.isdigit() and int(text) < 1 << 60:  # "max", or what version 1 has for it
                 self.limit = int(text)
-                self._folder, self._usage, self._idle = folder, usage, idle
+                self._usage, self._stat, self._idle = (
+                    f"{folder}/{usage}",
+                    f"{folder}/memory.stat",
+                    idle,
+                )
                 return
 
     def left(self) -> int | None:
         """Return how much of the limit is left, None if there is none."""
         if self.limit is None:
             return None
-        used = read(f"{self._folder}/{self._usage}").strip()
+        used = read(self._usage).strip()
         idle = 0  # pages of files that the kernel would drop
-        for line in read(f"{self._folder}/memory.stat").splitlines():
+        for line in read(self._stat).splitlines():
             name, _, size = line.partition(b" ")
             if name.decode() == self._idle:
                 idle = int(size)
         return max(0, self.limit - int(used or b"0") + idle)
-
-
-def _candidates(proc: str, mount: str) -> Iterator[tuple[str, str, str, str]]:
-    """Yield folders that may hold the limit, and the names of what is in them."""
-    for line in read(f"{proc}/self/cgroup").decode().splitlines():
-        _, kinds, path = line.split(":", 2)
-        if not kinds:
-            for folder in (f"{mount}{path}", mount):
-                yield folder, "memory.max", "memory.current", "inactive_file"
-        elif "memory" in kinds.split(","):
-            for folder in (f"{mount}/memory{path}", f"{mount}/memory"):
-                yield (
-                    folder, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file",
-                )  # fmt: skip
 
 
 class Trees:

@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from perdure._core.model import LowMemory, MemoryUse
-from perdure._worker.memory import Memory, Trees
+from perdure._worker.memory import PAGE, Memory, Trees
 
 GROWTH = 4 << 30
 """Bytes a second by which processes may grow together; more than two cores can touch."""
@@ -62,6 +62,18 @@ class Watch:
         before = sum(map(self._memory.held, self._trees.known(pid)))
         self._watched[pid] = _Watched(limit, before, before)
         self._due = min(self._due, time.monotonic() + SOONEST)
+
+    def stopped(self, pid: int) -> MemoryUse | None:
+        """Return what a worker used that the kernel has stopped for it; None: it had no limit.
+
+        It had taken as much as it might take in addition to what was there before. One more page it
+        did not get; that counts, or else it would have kept to its request.
+        """
+        watched = self._watched.get(pid)
+        if watched is None:
+            return None
+        peak = max(watched.peak, watched.before + watched.limit + PAGE)
+        return MemoryUse(watched.limit, peak, watched.before)
 
     def forget(self, pid: int) -> None:
         """The worker is gone."""
