@@ -81,11 +81,18 @@ def test_build_makes_what_a_run_then_finds(perdure, tmp_path):
     assert not any(each.is_dir() for each in (tmp_path / "home" / "environments").iterdir())
 
 
-def test_build_tells_what_cannot_be_built_and_what_need_not_be(perdure):
+def test_build_tells_what_cannot_be_built_and_what_need_not_be(perdure, tmp_path):
+    (tmp_path / "plain.py").write_text("import perdure\nenv = perdure.TaskEnvironment('plain')\n")
+    assert "no environment of plain.py has an image" in perdure("build", "plain.py").stdout
     (here,) = json.loads(perdure("build", "pipeline.py:here", "--json").stdout)
     assert here["where"] == "this interpreter"
     done = perdure("build", "pipeline.py", code=1)
     assert "tiny==99" in done.stderr
+    assert "perdure build" not in done.stderr
+    assert [line.split()[-2:] for line in done.stdout.splitlines() if "99" in line] == [
+        ["not", "built"]
+    ]
+    assert str(tmp_path / "home" / "environments") in done.stdout.replace("\n", "")
     assert "only containers have apt packages (git)" in done.stderr
     assert "no environment 'onne'" in perdure("build", "pipeline.py:onne", code=2).stderr
 

@@ -52,6 +52,7 @@ def test_a_recipe_has_one_encoding():
         lambda: DEBIAN.with_apt_packages(["git"]),
         lambda: DEBIAN.with_uv_project("pyproject.toml", project_install_mode="all"),
         lambda: Image.from_debian_base(python_version="3.12"),
+        lambda: Image.from_debian_base(python_version=(3, 10)),
         lambda: Image.from_base(""),
         lambda: Image.from_base("python:3.12").with_pip_packages("numpy"),
         lambda: Image.from_dockerfile("Dockerfile", "registry", "name").with_env_vars({}),

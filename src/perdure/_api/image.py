@@ -9,6 +9,7 @@ import msgspec
 
 from perdure._api import layers
 from perdure._api.layers import Layer, PipOptions
+from perdure._environments.recipe import LEAST_PYTHON
 from perdure.errors import ConfigurationError, NotSupportedError
 
 AnyPath = str | Path
@@ -434,6 +435,11 @@ def _version(version: object) -> tuple[int, int]:
         and len(version) == 2
         and all(isinstance(part, int) for part in version)
     ):
+        if tuple(version) < LEAST_PYTHON:
+            raise ConfigurationError(
+                f"python_version={version!r} is too old for tasks",
+                hint=f"write python_version={LEAST_PYTHON}, or a later one",
+            )
         return (version[0], version[1])
     raise ConfigurationError(
         f"python_version={version!r} is no version of Python", hint="write python_version=(3, 12)"

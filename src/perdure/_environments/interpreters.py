@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from perdure._environments.fitting import satisfies
-from perdure._environments.recipe import Recipe
+from perdure._environments.recipe import LEAST_PYTHON, Recipe
 from perdure._environments.uv import find_uv
 from perdure.errors import EnvironmentBuildError
 
@@ -45,9 +45,11 @@ def interpreter(recipe: Recipe) -> tuple[str, str]:
     if fitting:
         best = max(fitting, key=_order)
         return found[best], best
-    there = ", ".join(v.partition(".")[2] for v in sorted(found, key=_order, reverse=True))
+    usable = [v.partition(".") for v in sorted(found, key=_order, reverse=True) if _is_enough(v)]
+    there = ", ".join(number for _, _, number in usable)
     raise EnvironmentBuildError(
-        f"Python {recipe.python or recipe.requires_python} is not installed; there is {there}",
+        f"there is no Python {recipe.python or recipe.requires_python} that tasks could run under, "
+        f"but {there}",
         hint="install it (pyenv and uv python install are looked at), or leave python_version out",
     )
 
@@ -56,7 +58,13 @@ def _will_do(recipe: Recipe, version: str) -> bool:
     number = version.partition(".")[2]
     if recipe.python and not f"{number}.".startswith(f"{recipe.python}."):
         return False
+    if not _is_enough(version):
+        return False
     return not recipe.requires_python or satisfies(number, recipe.requires_python)
+
+
+def _is_enough(version: str) -> bool:
+    return _order(version) >= [*LEAST_PYTHON]
 
 
 def candidates(recipe: Recipe) -> Iterator[str]:

@@ -9,6 +9,9 @@ import msgspec
 from perdure._core.ids import DIGEST_BYTES
 from perdure.errors import ConfigurationError
 
+LEAST_PYTHON = (3, 11)
+"""What workers need."""
+
 _LABEL = 60
 
 
