@@ -382,13 +382,30 @@ def test_a_policy_says_how_workers_are_shared():
     async def f() -> None: ...
 
     assert f.spec().reuse == Reuse("pool", 5, 1, 3, 60.0, 10.0)
-    assert f.override(reusable="off").spec().reuse == Reuse()
-    assert f.override(reusable=None).spec().reuse == Reuse()
+    assert f.override(reusable="shared").spec().reuse == Reuse()
     assert f.override(retries=1).spec().reuse == f.spec().reuse
     assert pool.clone_with("other").task(f.function).spec().reuse.environment == "other"
-    assert pool.clone_with("none", reusable=None).task(f.function).spec().reuse == Reuse()
+    assert pool.clone_with("u", reusable="shared").task(f.function).spec().reuse == Reuse()
     number = f.override(reusable=perdure.ReusePolicy(replicas=2)).spec().reuse
     assert (number.min_workers, number.max_workers, number.concurrency) == (2, 2, 1)
+
+
+@pytest.mark.parametrize("nothing", [None, "off", "isolated"])
+def test_where_nothing_is_reused_each_attempt_has_a_process_of_its_own(nothing):
+    def f() -> None: ...
+
+    env = perdure.TaskEnvironment("e", reusable=nothing)
+    pool = perdure.TaskEnvironment("e", reusable=perdure.ReusePolicy(replicas=2))
+    tasks = [
+        env.task(f),
+        pool.clone_with("e", reusable=nothing).task(f),
+        perdure.TaskEnvironment("e").task(reusable=nothing)(f),
+        perdure.TaskEnvironment("e").task(f).override(reusable=nothing),
+    ]
+    for task in tasks:
+        reuse = task.spec().reuse
+        assert (reuse.environment, reuse.max_attempts, reuse.concurrency) == ("e", 1, 1)
+    assert perdure.TaskEnvironment("e").task(f).spec().reuse == Reuse()
 
 
 def test_def_tasks_do_not_run_beside_each_other_in_one_worker():
@@ -397,7 +414,7 @@ def test_def_tasks_do_not_run_beside_each_other_in_one_worker():
         perdure.TaskEnvironment("pool", reusable=policy).task(short_name="f")(lambda: None)
     with pytest.raises(errors.ConfigurationError, match=r"double is a def"):
         w.double.override(reusable=policy)
-    perdure.TaskEnvironment("pool", reusable=policy).task(reusable="off")(lambda: None)
+    perdure.TaskEnvironment("pool", reusable=policy).task(reusable=None)(lambda: None)
 
 
 def test_an_environment_has_one_start_up_hook_which_may_be_defined_anew():

@@ -112,7 +112,7 @@ def test_reusable_environments_as_flyte_writes_them(policy):
     reuse = task.spec().reuse
     assert reuse.environment == "pool"
     assert reuse.concurrency == policy.get("concurrency", 1)
-    assert task.override(reusable="off").spec().reuse.environment == ""
+    assert task.override(reusable="off").spec().reuse.max_attempts == 1
     assert env.clone_with("other", reusable=None)
 
 

@@ -38,8 +38,8 @@ class TaskEnvironment:
         cache: ``"auto"``: results are kept and found again, in any run; ``"override"``: kept, but
             not looked for; ``"disable"``: neither; or a :class:`Cache`.
         reusable: A :class:`ReusePolicy`: its tasks have worker processes of their own, as many as
-            that says, with as many attempts at once. ``"isolated"``: each attempt has a fresh
-            process. ``None``: they use everybody's.
+            that says, with as many attempts at once. ``None`` (or ``"off"``, ``"isolated"``):
+            nothing is reused, each attempt has a fresh process. ``"shared"``: they use everybody's.
         env_vars: Environment variables of the worker process.
         secrets: What its workers find in their environment and nobody else sees: a name, a
             :class:`Secret`, or a list of them.
@@ -61,7 +61,7 @@ class TaskEnvironment:
         resources: Any = None,
         image: Any = None,
         cache: Any = "disable",
-        reusable: Any = None,
+        reusable: Any = "shared",
         env_vars: Mapping[str, str] | None = None,
         secrets: Any = None,
         queue: str | Queue | None = None,
@@ -123,7 +123,8 @@ class TaskEnvironment:
             NotSupportedError: An option is not built yet.
         """
         check_options(options)
-        given = {option: value for option, value in options.items() if value is not None}
+        # Of reusable=, None says something: that nothing is.
+        given = {n: value for n, value in options.items() if value is not None or n == "reusable"}
 
         def decorate(function: Callable[P, R]) -> Task[P, R]:
             settings = Settings().changed(self._options).changed(given)

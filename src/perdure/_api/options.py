@@ -241,17 +241,18 @@ class ReusePolicy:
     def of(cls, reusable: object) -> "ReusePolicy | None":
         """Return what ``reusable=`` means.
 
-        A policy, none (``None``, ``"off"``), or ``"isolated"``: a process for each attempt.
+        A policy; ``"shared"``: none; or ``None``, ``"off"``, ``"isolated"``: nothing is reused.
         """
         if isinstance(reusable, ReusePolicy):
             return reusable
-        if reusable == "isolated":
+        if not reusable or reusable in ("off", "isolated"):
             return cls(max_attempts=1)
-        if not reusable or reusable == "off":
+        if reusable == "shared":
             return None
         raise ConfigurationError(
             f"reusable={reusable!r} is not perdure.ReusePolicy",
-            hint="write reusable=perdure.ReusePolicy(replicas=(0, 4), concurrency=10)",
+            hint="write reusable=perdure.ReusePolicy(replicas=(0, 4), concurrency=10); None: a "
+            'process for each attempt; "shared", as if nothing was said: everybody\'s',
         )
 
     def bounds(self) -> tuple[int, int]:

@@ -304,7 +304,7 @@ class Task(Generic[P, R]):
             **options: ``resources``, ``retries``, ``timeout``, ``cache``, ``env_vars``,
                 ``secrets``, ``image``, ``queue``, ``short_name``, ``report``, ``entrypoint``,
                 ``produces_artifacts``,
-                ``reusable`` (a :class:`ReusePolicy`, ``"isolated"`` or ``"off"``).
+                ``reusable`` (a :class:`ReusePolicy`, ``None`` or ``"shared"``).
 
         Raises:
             ConfigurationError: There is no such option, or its value makes no sense.

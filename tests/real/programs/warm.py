@@ -19,7 +19,7 @@ client = perdure.TaskEnvironment("client", reusable=perdure.ReusePolicy(replicas
 broken = perdure.TaskEnvironment("broken", reusable=perdure.ReusePolicy(replicas=1))
 deadly = perdure.TaskEnvironment("deadly", reusable=perdure.ReusePolicy(replicas=1))
 stuck = perdure.TaskEnvironment("stuck", reusable=perdure.ReusePolicy(replicas=1))
-isolated = perdure.TaskEnvironment("isolated", reusable="isolated")
+isolated = perdure.TaskEnvironment("isolated", reusable=None)
 fleeting = perdure.TaskEnvironment(
     "fleeting", reusable=perdure.ReusePolicy(replicas=1, max_attempts=3)
 )
