@@ -84,6 +84,12 @@ _IN_MODULES = {
 }
 """Modules that have few of their names."""
 
+_HINTS = {
+    "remote.Condition": "run = perdure.get_run(name); run.conditions() lists those that wait, and "
+    "run.signal(condition, value) answers",
+}
+"""What to do instead of single names of theirs."""
+
 
 def find(name: str) -> Any:
     """Return a module that Flyte 2 has, for which a script need not ask by an import of its own.
@@ -109,7 +115,8 @@ def refuse_in(module: str, name: str) -> NoReturn:
     if name.startswith("__"):
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     top = module.split(".")[1]
-    _refuse(f"{module}.{name}", _MODULES.get(top) or _IN_MODULES[top])
+    hint = _HINTS.get(f"{top}.{name}") or _MODULES.get(top) or _IN_MODULES[top]
+    _refuse(f"{module}.{name}", hint)
 
 
 class _Lacking(ModuleType):

@@ -179,6 +179,7 @@ def test_resources_that_make_no_sense_are_refused(make):
         lambda: w.double.override(links=[1]),
         lambda: perdure.build_images(),
         lambda: perdure.remote.Task,
+        lambda: env.prewarm(),
         lambda: importlib.import_module("perdure.app").AppEnvironment,
     ],
 )

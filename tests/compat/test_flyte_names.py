@@ -49,6 +49,11 @@ def test_submodules_are_there_without_an_import_of_their_own():
     assert perdure.remote.Run is perdure.Run
 
 
+def test_conditions_of_a_server_are_refused_with_what_runs_have_of_them():
+    with pytest.raises(errors.NotSupportedError, match=r"run\.signal"):
+        _ = perdure.remote.Condition
+
+
 def test_other_submodules_are_just_not_there():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("perdure.nonsense")

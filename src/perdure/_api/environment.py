@@ -101,6 +101,14 @@ class TaskEnvironment:
             hint="decorate the function: @env.task",
         )
 
+    def prewarm(self) -> NoReturn:
+        """Refuse: workers are started with the first call that they can serve."""
+        raise NotSupportedError(
+            f"prewarm() of the environment {self.name} is not supported",
+            hint="leave it out: ReusePolicy(replicas=(n, m)) starts n workers with the first call, "
+            "in milliseconds; for what a hook loads, call a task that does nothing ahead of time",
+        )
+
     @overload
     def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
     @overload

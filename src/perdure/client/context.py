@@ -115,7 +115,7 @@ def with_flyte_options(options: dict[str, Any]) -> None:
             )
     if unused:
         warnings.warn(
-            f"with_runcontext: {', '.join(unused)} have no effect on this machine",
+            f"with_runcontext: without effect on this machine: {', '.join(unused)}",
             UserWarning,
             stacklevel=3,
         )

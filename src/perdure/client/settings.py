@@ -103,7 +103,7 @@ def _init(
     """
     given = {"endpoint": endpoint, "api_key": api_key} | flyte_options
     if unused := _without_effect("init", given):
-        _notice(f"perdure.init: {unused} have no effect on this machine")
+        _notice(f"perdure.init: without effect on this machine: {unused}")
     if durability not in (None, "full", "process"):
         raise ConfigurationError(
             f"perdure.init(durability={durability!r})", hint='use "full" or "process"'
@@ -141,7 +141,7 @@ def _init_from_config(
         ConfigurationError: There is no such file.
     """
     if unused := _without_effect("init_from_config", flyte_options):
-        _notice(f"perdure.init_from_config: {unused} have no effect on this machine")
+        _notice(f"perdure.init_from_config: without effect on this machine: {unused}")
     if path_or_config is not None:
         path = Path(root_dir or "", path_or_config).expanduser()
         if not path.is_file():
