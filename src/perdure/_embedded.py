@@ -19,6 +19,7 @@ from perdure._core.records import RunRow
 from perdure._engines.cells import Division
 from perdure._engines.local import LocalEngine
 from perdure._engines.machine import capacity_of_this_machine
+from perdure._journal.rows import error_line
 from perdure._pending import Pending, call
 from perdure._wire.asking import ask
 from perdure._wire.requests import Abort
@@ -296,14 +297,27 @@ class Runtime:
         if unfinished and getattr(sys, "last_type", None) is None:
             _warn(f"waiting for {_listed(unfinished)} (Ctrl-C leaves it resumable)")
             with contextlib.suppress(KeyboardInterrupt, Exception):
-                for name in unfinished:
-                    self.wait(name)
+                self._await(unfinished)
         left = [name for name, end in self._ends.items() if not end.is_done]
         self.shutdown()
         for name in left[:MANY_RUNS]:
             _warn(f"run {name} was interrupted; go on with: perdure resume {name}")
         if len(left) > MANY_RUNS:
             _warn(f"and so were {len(left) - MANY_RUNS} more: perdure ls --phase interrupted")
+
+    def _await(self, names: list[str]) -> None:
+        """Wait for runs to end, and tell of those that fail: nobody else will."""
+        failed = 0
+        for name in names:
+            row = self.wait(name)
+            if row is None or row.outcome is None or row.outcome.failure is None:
+                continue
+            failed += 1
+            if failed <= MANY_RUNS:
+                line = error_line(row.outcome.failure)
+                _warn(f"run {name} failed: {line}; look closer: perdure show {name}")
+        if failed > MANY_RUNS:
+            _warn(f"and so did {failed - MANY_RUNS} more: perdure ls --phase failed")
 
 
 def _listed(names: list[str]) -> str:
