@@ -24,6 +24,7 @@ from perdure._core.reasons import (
     NoRoom,
     NoSlot,
     NoWorker,
+    QueueFull,
     Reason,
     Recorded,
     Running,
@@ -67,6 +68,12 @@ SAID = [
     (NoWorker(environment="llm", starting=1, since=98.0, hooks=1, died=2),
      ("waits for a worker of environment llm to start, which calls the start-up hook, for 2.0s now"
      "; 2 workers before it died while starting")),
+    (QueueFull(queue="api", task="shop.ask", waiting=1, depth=1),
+     "holds back a call of shop.ask: 1 call waits in queue api, whose depth is 1"),
+    (QueueFull(queue="api", task="shop.ask", waiting=5, depth=5, ahead=2),
+     "holds back a call of shop.ask: 5 calls wait in queue api, whose depth is 5; 2 more go first"),
+    (QueueFull(queue="api", task="shop.ask", waiting=0, depth=0),
+     "holds back a call of shop.ask: the journal is asked how many may wait in queue api"),
     (NoSlot(queue="api", position=2, waiting=9, concurrency=3, holders=(OTHER,), elsewhere=1),
      ("waits in queue api, as number 2 of 9; of its 3 slots: held by prep of other, 1 by other "
      "processes")),

@@ -246,7 +246,7 @@ class Driver:
                 since = self.now + 1
             query = CacheQuery(key, since, claim if policy.serialize else None)
             (answer,) = self.journal.cached([query], lambda owner: owner not in self.dead)
-            self.machine.consulted(asked, marks, key, answer, damaged=damaged)
+            self.machine.caching.consulted(asked, marks, key, answer, damaged=damaged)
         return bool(consults)
 
     def _share(self) -> bool:

@@ -159,7 +159,7 @@ def test_an_action_whose_key_cannot_be_known_just_runs(driver: Driver) -> None:
     driver.hold_consults = True
     child = driver.call(root, SERIAL)
     (asked,) = driver._consults
-    driver.machine.consulted(asked, {}, b"", CacheAnswer())
+    driver.machine.caching.consulted(asked, {}, b"", CacheAnswer())
     driver.settle()
     driver.end(child)
     assert verdict(driver, child) == "unknowable"

@@ -188,10 +188,10 @@ def make_scarce(seed: int, *, generous: bool = False) -> Node:
 
 
 QUEUES = (
-    QueueLimits("one", concurrency=1),
+    QueueLimits("one", concurrency=1, depth=1),
     QueueLimits("two", concurrency=2, priority=3),
-    QueueLimits("slow", concurrency=3, starts=6, period=0.5),
-    QueueLimits("paced", starts=4, period=0.2),
+    QueueLimits("slow", concurrency=3, starts=6, period=0.5, depth=2),
+    QueueLimits("paced", starts=4, period=0.2, depth=1),
 )
 
 

@@ -223,7 +223,7 @@ class Shell:
             (answer,) = self.world.journal.cached([query], lambda _: True)
             self.answer(
                 lambda each=each, marks=marks, key=key, answer=answer, damaged=damaged: (
-                    self.machine.consulted(each, marks, key, answer, damaged=damaged)
+                    self.machine.caching.consulted(each, marks, key, answer, damaged=damaged)
                 )
             )
 

@@ -101,7 +101,9 @@ def test_p3_any_program_in_queues_that_others_use_too_comes_to_its_end(
     faults = WEATHERS[weather]
     program = make_queued(seed, generous=faults.guilty)
     queue = ("", "one", "paced")[seed // 2 % 3]
-    world = World(seed, faults, cores=4, program=program, queue=queue, rivalry=2.0 * (seed % 2))
+    rivalry, whims = 2.0 * (seed % 2), 2.0 * (seed % 5 == 0)
+    options = {"queue": queue, "rivalry": rivalry, "whims": whims}
+    world = World(seed, faults, cores=4, program=program, **options)
     assert value_of(world) == expected(world.program)
 
 

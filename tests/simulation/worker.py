@@ -1,5 +1,6 @@
 """A simulated worker process, and the code it executes."""
 
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,17 @@ from perdure._core.ids import action_id, digest
 from perdure._core.lifecycle import Ended
 from perdure._core.machine import Machine, WorkerEnd
 from perdure._core.model import Failure, Outcome
-from perdure._core.orders import Deliver, Interrupt, Park, Quit, TakeBack, Tell, Unknown
+from perdure._core.orders import (
+    Deliver,
+    Interrupt,
+    Park,
+    Quit,
+    Room,
+    Shut,
+    TakeBack,
+    Tell,
+    Unknown,
+)
 from perdure._core.records import ActionRow, Page
 from simulation.programs import ALWAYS, MODULUS, Node, answer, mix
 
@@ -69,6 +80,9 @@ class Body:
     started: bool = False
     blocked: bool = False
     in_step: bool = False
+    to_make: deque[tuple[bytes, Command]] = field(default_factory=deque)
+    wished: dict[bytes, Command] = field(default_factory=dict)
+    calling: bool = False
 
 
 class SimWorker:
@@ -80,6 +94,7 @@ class SimWorker:
         self.number, self.is_async, self.concurrency = number, is_async, concurrency
         self.alive = True
         self.bodies: dict[int, Body] = {}
+        self.open: set[str] = set()
         self.link_up = self.link_down = 0.0
 
     # --- the connection ---------------------------------------------------------------------------
@@ -112,6 +127,10 @@ class SimWorker:
                 self.told(parent, page)
             case Unknown(parent, id_):
                 self.delivered(parent, id_, ABSENT)
+            case Room(parent, id_, open_):
+                self.let_through(parent, id_, open_)
+            case Shut(queue):
+                self.open.discard(queue)
             case TakeBack(handles):
                 self.give_back(handles)
             case Park(handle):
@@ -138,6 +157,7 @@ class SimWorker:
         if body is None:
             return
         rests = body.blocked and None in body.waiting.values() and not body.in_step
+        rests = rests and not body.calling
         if not rests or self.world.rng.random() < 0.2:
             self.tell(lambda m: m.parking.stays(handle))
             return
@@ -240,17 +260,83 @@ class SimWorker:
             return
         if request.awaited is not None:
             body.waiting = {id_: request.claimed.get(id_) for id_ in request.awaited}
-            body.blocked, body.in_step = not request.step, request.step
-            if not self.is_async and body.blocked:
-                self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
-        for _, command in request.calls:
-            self.tell(command)
-        self.say_blocked(body)
+            body.blocked, body.in_step = self.is_async and not request.step, request.step
+        body.to_make = deque(request.calls)
+        self.make_calls(body, then_waits=request.awaited is not None and not request.step)
+
+    # --- calls ------------------------------------------------------------------------------------
+
+    def make_calls(self, body: Body, *, then_waits: bool) -> None:
+        """Make the calls for which there is room; a sync body makes one after the other."""
+        held, body.calling = [], True
+        while body.to_make:
+            id_, command = body.to_make.popleft()
+            follows = body.node.chained and bool(held or body.wished)
+            if not follows and not self.must_wish(body, id_):
+                self.tell(command)
+            elif self.is_async:
+                held.append((id_, command))
+            else:
+                self.wish(body, id_, command)
+                break
+        body.to_make.extend(held)
+        self.wish_more(body)
+        body.calling = bool(body.to_make or body.wished)
+        if not self.is_async and (body.calling or (then_waits and None in body.waiting.values())):
+            body.blocked = True
+            self.give_back(tuple(h for h, b in self.bodies.items() if not b.started))
+        self.go_on(body)
         self.run_next()
+
+    def must_wish(self, body: Body, id_: bytes) -> bool:
+        """Whether a call has to wait for room in its queue."""
+        queue = self.world.nodes[id_].queue if id_ in self.world.nodes else ""
+        if body.known is not None and body.known.more:
+            return False
+        return bool(queue) and queue not in self.open
+
+    def wish(self, body: Body, id_: bytes, command: Command) -> None:
+        body.wished[id_] = command
+        spec = self.world.nodes[id_].spec
+        self.tell(lambda m: m.backpressure.wish(body.handle, spec, id_))
+
+    def wish_more(self, body: Body) -> None:
+        """An async body asks for a few at a time, and in a chain for one."""
+        while self.is_async and body.to_make and len(body.wished) < 1 + 2 * (not body.node.chained):
+            id_, command = body.to_make.popleft()
+            if self.world.nodes[id_].queue:
+                self.wish(body, id_, command)
+            else:
+                self.tell(command)
+
+    def let_through(self, parent: int, id_: bytes, open_: str) -> None:
+        """There is room for a call."""
+        if open_:
+            self.open.add(open_)
+        body = self.bodies.get(parent)
+        if body is None:
+            return
+        body.seen += 1
+        if body.said in (b"", id_):
+            body.said = None
+        command = body.wished.pop(id_, None)
+        if command is None:
+            return
+        self.tell(command)
+        if self.is_async:
+            self.make_calls(body, then_waits=True)
+            return
+        body.blocked = False
+        if body.said is not None:
+            body.said = None
+            self.tell(lambda m: m.unblocked(body.handle))
+        self.later(body, lambda: self.make_calls(body, then_waits=bool(body.waiting)))
 
     def say_blocked(self, body: Body) -> None:
         """A sync body waits for one of its children, or says that any may let it go on."""
         missing = [id_ for id_, outcome in body.waiting.items() if outcome is None]
+        if body.wished:
+            missing = [*body.wished]
         if self.is_async or not body.blocked or body.said is not None or not missing:
             return
         said = body.said = missing[0] if self.world.rng.random() < 0.7 else b""
@@ -266,8 +352,12 @@ class SimWorker:
             body.said = None
         if id_ in body.waiting:
             body.waiting[id_] = outcome
+        self.go_on(body)
+
+    def go_on(self, body: Body) -> None:
+        """The body goes on if it has all that it waits for."""
         got = list(body.waiting.values())
-        if not got or None in got:
+        if not got or None in got or body.calling:
             self.say_blocked(body)
             return
         body.waiting = {}
@@ -281,7 +371,8 @@ class SimWorker:
         del self.bodies[body.handle]
         outcome = Outcome(failure=failure) if failure else Outcome(value=b"%d" % value)
         left = frozenset(body.known.values) if body.known is not None else frozenset()
-        ended = Ended(outcome, seconds=0.001, unclaimed=left)
+        unmade = (*body.wished, *(id_ for id_, _ in body.to_make))
+        ended = Ended(outcome, seconds=0.001, unclaimed=left, unfinished=unmade)
         self.tell(lambda m: m.done(body.handle, ended))
         self.run_next()
 

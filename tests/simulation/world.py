@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from perdure._core import failures
 from perdure._core.ends import WorkerEnd
 from perdure._core.model import Capacity, LowMemory, MemoryUse, Outcome
@@ -82,6 +84,7 @@ class World:
         capacity: Capacity | None = None,
         queue: str = "",
         rivalry: float = 0.0,
+        whims: float = 0.0,
     ) -> None:
         self.rng = random.Random(seed * 7919 + 1)
         self.faults = faults or Faults()
@@ -108,6 +111,8 @@ class World:
         self.starts: dict[str, list[float]] = {limits.name: [] for limits in QUEUES}
         self.journal.queues.declare(QUEUES, self.now)
         self.rival = Rival(self, self.now + rivalry) if rivalry else None
+        if whims:
+            self.change_depths(self.now + whims)
         self.begin()
 
     @property
@@ -220,6 +225,14 @@ class World:
             recent = [moment for moment in self.starts[name] if moment > self.now - limits.period]
             self.starts[name] = recent
             assert not limits.starts or len(recent) <= limits.starts, f"{name}: {recent}"
+
+    def change_depths(self, until: float) -> None:
+        """Somebody lets more calls wait in a queue, or fewer; not for ever."""
+        limits = self.rng.choice(QUEUES)
+        if self.now < until:
+            limits = replace(limits, depth=self.rng.choice((0, 1, 5)))
+            self.at(self.now + self.rng.uniform(0.01, 0.3), lambda: self.change_depths(until))
+        self.journal.queues.declare([limits], self.now)
 
     # --- faults -----------------------------------------------------------------------------------
 

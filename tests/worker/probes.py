@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import perdure
 from perdure._api.environment import TaskEnvironment
 
 env = TaskEnvironment("probe")
@@ -97,6 +98,37 @@ async def chat_below(name: str) -> None:
     os.write(1, name.encode())
     sys.stderr.buffer.write(b"bytes")
     await asyncio.sleep(0)
+
+
+@env.task(queue="q")
+def queued(n: int) -> int:
+    return n
+
+
+@env.task
+def submit_two() -> list[int]:
+    calls = []
+    for n in range(2):
+        calls.append(queued.submit(n))
+        print("submitted", n, flush=True)
+    return [call.result() for call in calls]
+
+
+@env.task
+async def call_three() -> list[int]:
+    calls = [queued.aio(n) for n in range(3)]
+    print("called", flush=True)
+    calls[1].cancel()
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    return [r if isinstance(r, int) else -1 for r in results]
+
+
+@env.task
+async def map_lazily(count: int) -> int:
+    taken = []
+    async for _ in perdure.map.aio(queued, (taken.append(n) or n for n in range(count))):
+        print("taken", len(taken), flush=True)
+    return len(taken)
 
 
 @env.task

@@ -24,7 +24,9 @@ class Attempt(SimpleNamespace):
     """As much of an attempt as matters."""
 
     def __init__(self) -> None:
-        super().__init__(calls={}, steps={}, cancelled_for="", underway=set(), runner=None)
+        super().__init__(
+            calls={}, steps={}, gates=None, cancelled_for="", underway=set(), runner=None
+        )
 
     def call(self) -> LoopFuture[Any]:
         """Make a call; its future never gets an outcome."""

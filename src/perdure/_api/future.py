@@ -83,6 +83,9 @@ class Future(_serde.Deferred, Generic[T]):
         """Call ``callback(self)`` once done; on an event loop soon after, elsewhere at once."""
         raise NotImplementedError
 
+    def enter(self) -> None:
+        """Wait until the call is made, if it is held back and this is no event loop."""
+
     def settle(self, value: bytes | None, failure: Failure | None) -> None:
         """Take the committed outcome; called by the worker, from any thread."""
         raise NotImplementedError
@@ -241,6 +244,17 @@ class ThreadFuture(Future[T]):
                 self._callbacks.append(callback)
                 return
         callback(self)
+
+    def enter(self) -> None:
+        room = self._scope.room(self.action_id)
+        if not isinstance(room, ThreadFuture):
+            return
+        try:
+            with self._scope.waiting(room.done, self.action_id):
+                room.wait_here()
+        except BaseException:
+            self.cancel()  # whoever is interrupted here has no future to do it with
+            raise
 
     def result(self, timeout: float | None = None) -> T:
         self._wait(timeout)

@@ -2,7 +2,8 @@
 
 At most :data:`WINDOW` calls are open at a time, each holding its encoded outcome until it is its
 turn; items are taken from the iterables only when a call can be made. With ``concurrency`` fewer
-are *unfinished* at a time, while finished ones may wait for their turn.
+are *unfinished* at a time, while finished ones may wait for their turn. Where calls are held back
+until there is room in their queue, the next item is taken when the last call has been made.
 """
 
 import asyncio
@@ -41,7 +42,8 @@ class Map:
 
         Args:
             task: A task, or a ``functools.partial`` of one.
-            *iterables: One per argument, consumed lazily; they may be endless.
+            *iterables: One per argument, consumed lazily; they may be endless. If the task's queue
+                has a ``depth``, the next items are taken when there is room for another call.
             concurrency: How many calls may be unfinished at a time; 0: as many as make sense.
             return_exceptions: Yield errors in place of results, rather than raise the first.
             group_name: Display group of the calls.
@@ -88,19 +90,25 @@ class _Calls(Generic[R]):
         self.open: deque[Future[R]] = deque()
         self.concurrency = concurrency
         self._finished = 0
-        self._notify: Callable[[Future[R]], object] | None = None
+        self.room: Future[Any] | None = None
+        self._notify: Callable[[Future[R] | None], object] | None = None
         self._bound = task if isinstance(task, functools.partial) else None
         self._items = zip(*iterables, strict=False)
         self._group = group_name
 
-    def on_finish(self, notify: Callable[[Future[R]], object]) -> None:
-        """Have every call tell when it is finished; only needed to count the unfinished."""
+    def on_finish(self, notify: Callable[[Future[R] | None], object]) -> None:
+        """Have every call tell when it is finished; only needed to count the unfinished.
+
+        What is told of a call that was held back is None, once it has been made.
+        """
         self._notify = notify
 
     def fill(self) -> None:
         """Make as many calls as may be made."""
         limit = self.concurrency or WINDOW
         while len(self.open) < WINDOW and len(self.open) - self._finished < limit:
+            if self.room is not None and not self.room.done():
+                return
             item = next(self._items, None)
             if item is None:
                 return
@@ -117,13 +125,22 @@ class _Calls(Generic[R]):
         else:
             with group(self._group):
                 future = self.task.submit(*item, **keywords)
-        if self._notify is not None:
-            future.add_done_callback(self._notify)
+        notify, scope = self._notify, current()
+        if notify is not None:
+            future.add_done_callback(notify)
+        self.room = scope.room(future.action_id) if scope and self.task.settings.queue else None
+        if self.room is not None and notify is not None:
+            self.room.add_done_callback(lambda _: notify(None))
         return future
 
-    def finished(self) -> None:
-        """One more call is finished."""
-        self._finished += 1
+    def finished(self, future: Future[R] | None) -> None:
+        """One more call is finished, or has been made."""
+        self._finished += future is not None
+
+    def news(self) -> "list[asyncio.Future[Any]]":
+        """Return what to wait for: the outcome that comes next, or room for another call."""
+        first, room = self.open[0], self.room
+        return [first] if room is None or room.done() else [first, room]  # type: ignore[list-item]
 
     def take(self) -> Future[R]:
         """Remove the first call, whose turn it is."""
@@ -145,7 +162,7 @@ def _blocking(calls: _Calls[R], return_exceptions: bool) -> Iterator[R]:
             task=calls.task.name,
         )
     scope = current()
-    finished: queue.SimpleQueue[Future[R]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Future[R] | None] = queue.SimpleQueue()
     if calls.concurrency and scope is not None:
         calls.on_finish(finished.put)
     try:
@@ -158,10 +175,9 @@ def _blocking(calls: _Calls[R], return_exceptions: bool) -> Iterator[R]:
                 while not calls.open[0].done() or not finished.empty():
                     if finished.empty():
                         with scope.waiting(lambda: not finished.empty()):
-                            finished.get()
+                            calls.finished(finished.get())
                     else:
-                        finished.get()
-                    calls.finished()
+                        calls.finished(finished.get())
                     if not calls.open[0].done():
                         calls.fill()
             yield _outcome(calls.take(), return_exceptions)
@@ -170,7 +186,7 @@ def _blocking(calls: _Calls[R], return_exceptions: bool) -> Iterator[R]:
 
 
 async def _awaiting(calls: _Calls[R], return_exceptions: bool) -> AsyncIterator[R]:
-    finished: asyncio.Queue[Future[R]] = asyncio.Queue()
+    finished: asyncio.Queue[Future[R] | None] = asyncio.Queue()
     if calls.concurrency:
         calls.on_finish(finished.put_nowait)
     try:
@@ -180,12 +196,13 @@ async def _awaiting(calls: _Calls[R], return_exceptions: bool) -> AsyncIterator[
                 return
             if calls.concurrency:
                 while not calls.open[0].done() or not finished.empty():
-                    await finished.get()
-                    calls.finished()
+                    calls.finished(await finished.get())
                     if not calls.open[0].done():
                         calls.fill()
-            elif not calls.open[0].done():
-                await asyncio.wait([calls.open[0]])  # type: ignore[type-var]  # made on this loop
+            while not calls.open[0].done():
+                await asyncio.wait(calls.news(), return_when=asyncio.FIRST_COMPLETED)
+                if not calls.open[0].done():
+                    calls.fill()
             yield _outcome(calls.take(), return_exceptions)
     finally:
         calls.cancel()

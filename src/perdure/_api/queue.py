@@ -66,8 +66,9 @@ class Queue:
         concurrency: How many run at once; ``None``: any number.
         rate: How many start in a period: a :class:`Rate`, or a text such as ``"100/m"``; ``None``:
             any number.
-        depth: How many runs may wait in it; one more is refused with
-            :class:`perdure.errors.QueueFullError`. ``None``: any number.
+        depth: How many may wait in it. One more run is refused with
+            :class:`perdure.errors.QueueFullError`; whoever makes one more call is held back until
+            there is room, in each process on its own. ``None``: any number.
         priority: Work of a queue with a higher one goes first where resources are short; it is
             added to that of the run.
     """

@@ -79,6 +79,12 @@ class Scope(Protocol):
     ) -> "Future[Any]":
         """Ask for a child action; ``marks`` say what is known of its inputs for the cache."""
 
+    def room(self, action: bytes) -> "Future[Any] | None":
+        """Return what is settled once a call is made that is held back; None if it is not.
+
+        Calls of tasks with a queue are, where as many wait there as may.
+        """
+
     def sleep(self, action: bytes, seconds: float) -> "Future[None]":
         """Ask for a durable sleep."""
 

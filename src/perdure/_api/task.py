@@ -185,7 +185,11 @@ class Task(Generic[P, R]):
         return self.function(*args, **kwargs)
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Future[Any]:
-        """Start a call and return its future, in sync and in async code."""
+        """Start a call and return its future, in sync and in async code.
+
+        Sync code waits here while as many calls wait in the task's queue as its ``depth`` allows;
+        in async code it is the call that waits.
+        """
         scope = current()
         if scope is not None:
             return self._submit(scope, args, kwargs)
@@ -223,8 +227,12 @@ class Task(Generic[P, R]):
         if spec.image.recipe:
             _recipes().store(spec.image, scope.blobs)
         if spec.cache is None:
-            return scope.call(spec, inputs)
-        return scope.call(spec, inputs, caching.marks(spec.cache, inputs, scope.blobs))
+            future = scope.call(spec, inputs)
+        else:
+            future = scope.call(spec, inputs, caching.marks(spec.cache, inputs, scope.blobs))
+        if spec.queue:
+            future.enter()
+        return future
 
     # --- what workers and runs need ---------------------------------------------------------------
 

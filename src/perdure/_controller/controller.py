@@ -379,7 +379,9 @@ class Controller:
             return
         with self.batch():
             for r in replies:
-                self.machine.consulted(r.asked, r.inputs, r.key, r.answer, damaged=r.damaged)
+                self.machine.caching.consulted(
+                    r.asked, r.inputs, r.key, r.answer, damaged=r.damaged
+                )
 
     def _audited(self, attempt: Attempt, answer: "asyncio.Future[list[str]]") -> None:
         if self.is_bad(answer):

@@ -17,6 +17,8 @@ from perdure._core.orders import (
     Order,
     Park,
     Quit,
+    Room,
+    Shut,
     Start,
     TakeBack,
     Tell,
@@ -58,6 +60,7 @@ class Session(asyncio.Protocol):
         self._handlers: dict[type, Callable[[Any], None]] = {
             wire.Define: self._define,
             wire.Call: self._call,
+            wire.Wish: self._wish,
             wire.Lookup: self._lookup,
             wire.Record: self._record,
             wire.Errand: self._errand,
@@ -147,6 +150,9 @@ class Session(asyncio.Protocol):
             m.marks,
         )  # fmt: skip
 
+    def _wish(self, m: wire.Wish) -> None:
+        self._machine.backpressure.wish(m.parent, self._specs[m.task], m.id)
+
     def _lookup(self, m: wire.Lookup) -> None:
         self._machine.lookup(m.parent, m.id)
 
@@ -195,7 +201,8 @@ class Session(asyncio.Protocol):
         unclaimed = frozenset(
             m.unclaimed[at : at + DIGEST_BYTES] for at in range(0, len(m.unclaimed), DIGEST_BYTES)
         )
-        self._machine.done(m.attempt, Ended(outcome, m.seconds, m.started, m.log, unclaimed))
+        ended = Ended(outcome, m.seconds, m.started, m.log, unclaimed, m.unfinished)
+        self._machine.done(m.attempt, ended)
 
     def _more_recorded(self, m: wire.MoreRecorded) -> None:
         self._machine.more(m.attempt)
@@ -286,6 +293,10 @@ def _plain(order: Order) -> wire.Message:
             return wire.Recorded(parent, page.ids, page.values, page.last)
         case Unknown(parent, id_):
             return wire.Absent(parent, id_)
+        case Room(parent, id_, open_):
+            return wire.Room(parent, id_, open_)
+        case Shut(queue):
+            return wire.Shut(queue)
         case Quit():
             return wire.Stop()
     raise AssertionError(order)

@@ -14,7 +14,7 @@ from itertools import islice
 
 from perdure._core.holders import brief
 from perdure._core.impediments import impediment, place_in_line, resuming
-from perdure._core.lines import no_slot, waiting_in_queue
+from perdure._core.lines import first_in, held_back, no_slot, waiting_in_queue
 from perdure._core.machine import Machine
 from perdure._core.outside import CONDITION
 from perdure._core.reasons import (
@@ -124,6 +124,10 @@ def _on_worker(
         return Stopping(worker=worker.number, pid=pid, why=action.ending), None
     if attempt.resuming:
         return resuming(machine.scheduler, attempt), None
+    if (held := held_back(attempt)) is not None:
+        return held, first_in(machine, held.queue)
+    if attempt.blocked and any(not wish.number for wish in (attempt.wishes or {}).values()):
+        return JournalAsked(), None
     if attempt.blocked and (waited := _children(action, attempt)):
         return waited
     behind = 0

@@ -207,6 +207,32 @@ def queues_count_what_uses_them(machine: Machine) -> Iterator[str]:
                 yield f"{attempt} is not known to wait for a slot of queue {queue.name}"
 
 
+def what_is_held_back_is_known_to_its_queue(machine: Machine) -> Iterator[str]:
+    """Every wish is in one place: with its attempt, and in its queue once the journal was asked."""
+    wishes = [w for a in machine.scheduler.attempts.values() for w in (a.wishes or {}).values()]
+    for attempt in machine.scheduler.attempts.values():
+        if attempt.wishes and attempt.worker.pool.is_async and not attempt.blocked:
+            yield f"{attempt} runs, and holds back {len(attempt.wishes)} calls"
+        if attempt.wishes and attempt.outstanding < len(attempt.wishes):
+            yield f"{attempt} waits for {attempt.outstanding} calls, and holds back more"
+    for queue in machine.scheduler.queues:
+        mine = [wish for wish in wishes if wish.queue is queue and wish.number]
+        waiting, promised = queue.wishes.waiting, queue.wishes.promised
+        if {w.number: w for w in mine if not w.granted} != waiting:
+            yield f"queue {queue.name} does not know who is held back"
+        if {w.number: w for w in mine if w.granted} != promised:
+            yield f"queue {queue.name} does not know who was let in"
+
+
+def nobody_is_held_back_where_there_is_room(machine: Machine) -> Iterator[str]:
+    """P7: calls are held back only while as many wait in their queue as may."""
+    for queue in machine.scheduler.queues:
+        if queue.wishes.waiting and queue.has_room:
+            yield f"queue {queue.name} has room, and calls are held back"
+        if queue.wishes.waiting and queue.name not in machine.scheduler.queues.active:
+            yield f"queue {queue.name} is forgotten, and calls are held back"
+
+
 def _lane(attempt: Attempt) -> Lane:
     return attempt.action.task.lane  # type: ignore[union-attr]  # only tasks have attempts
 
@@ -310,6 +336,8 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     queued_means_in_a_lane,
     queues_keep_to_their_limits,
     queues_count_what_uses_them,
+    what_is_held_back_is_known_to_its_queue,
+    nobody_is_held_back_where_there_is_room,
     families_agree,
     nobody_waits_for_nothing,
     questions_are_on_record,

@@ -128,6 +128,11 @@ class Lanes:
             if queue.heap
         )
 
+    def has_ready(self, queue: Queue, run: Run) -> bool:
+        """Whether something of the run waits in a queue."""
+        lanes = [each for each in self.all.values() if each.queue is queue and run in each.queues]
+        return any(_first_group(lane.queues[run]) for lane in lanes)
+
     def waiting_for(self, pool: Pool) -> list[Run]:
         """Return the runs that have ready actions for the pool."""
         lanes = [lane for lane in self.all.values() if lane.pool is pool]

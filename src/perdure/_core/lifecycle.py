@@ -61,6 +61,7 @@ class Ended:
 
     Attributes:
         unclaimed: Recorded children it was told of and has not called.
+        unfinished: Calls without an outcome; some may still have been held back.
     """
 
     outcome: Outcome
@@ -68,6 +69,7 @@ class Ended:
     started: float | None = None
     log: tuple[LogSpan, ...] = ()
     unclaimed: frozenset[bytes] = frozenset()
+    unfinished: tuple[bytes, ...] = ()
 
 
 class Lifecycle:

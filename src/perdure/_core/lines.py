@@ -5,9 +5,9 @@ import msgspec
 from perdure._core.holders import HOLDERS, brief
 from perdure._core.machine import Machine
 from perdure._core.queues import Queue
-from perdure._core.reasons import NoSlot
+from perdure._core.reasons import NoSlot, QueueFull
 from perdure._core.sharing import QueueLimits, Stake
-from perdure._core.state import Action
+from perdure._core.state import Action, Attempt
 from perdure._core.transitions import Stage
 
 
@@ -116,6 +116,30 @@ def _holding(machine: Machine, queue: Queue) -> list[Action]:
 
 def _age(action: Action) -> tuple[int, ...]:
     return action.order
+
+
+def held_back(attempt: Attempt) -> QueueFull | None:
+    """Return that a call of the attempt is held back, if that is what it waits for."""
+    wishes = [w for w in (attempt.wishes or {}).values() if w.number and not w.granted]
+    wish = next((w for w in wishes if attempt.awaits in (b"", w.id)), None)
+    if wish is None or not attempt.blocked:
+        return None
+    queue = wish.queue
+    return QueueFull(
+        queue=queue.name,
+        task=wish.task,
+        waiting=queue.calls + len(queue.wishes.promised),
+        depth=queue.limits.depth if queue.limits is not None else 0,
+        ahead=queue.wishes.ahead(wish),
+        open=len(attempt.action.children or ()),
+    )
+
+
+def first_in(machine: Machine, queue: str) -> Action | None:
+    """Return the action that waits in the queue of that name and is the next to start there."""
+    found = machine.scheduler.queues.get(queue)
+    ready = _ready(machine, found) if found is not None else []
+    return next((action for action in ready if not action.is_entrant), None)
 
 
 def no_slot(machine: Machine, place: QueuePlace) -> NoSlot:

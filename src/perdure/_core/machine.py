@@ -16,8 +16,9 @@ from functools import partial
 from perdure._core import blame, failures
 from perdure._core.allowances import is_innocent
 from perdure._core.artifacts import Publisher, Request
+from perdure._core.backpressure import Backpressure
 from perdure._core.caching import Caching
-from perdure._core.effects import Consult, Effects
+from perdure._core.effects import Effects
 from perdure._core.ends import WorkerEnd
 from perdure._core.errands import Errand
 from perdure._core.lifecycle import CANCELLED_BY_PARENT, WAITED_FOR, WITH_PARENT, Ended, Lifecycle
@@ -26,7 +27,7 @@ from perdure._core.outside import Outside
 from perdure._core.parking import Parking
 from perdure._core.queues import waits_in
 from perdure._core.recall import Recall
-from perdure._core.records import ActionRow, CacheAnswer, Page
+from perdure._core.records import ActionRow, Page
 from perdure._core.remarks import Remarks
 from perdure._core.rows import place_of, show_unfinished
 from perdure._core.scheduling import Scheduler
@@ -63,6 +64,7 @@ class Machine:
         self.recall = Recall(self.lifecycle, self.outside, self.effects)
         self.parking = Parking(self.lifecycle, self.effects)
         self.caching = Caching(self.lifecycle, self.effects)
+        self.backpressure = Backpressure(self.lifecycle, self.effects)
         self.runs: dict[int, Run] = {}
         self.standstill = Standstill(self.scheduler, self.lifecycle)
         self._started_runs = 0
@@ -83,6 +85,9 @@ class Machine:
         if self.lifecycle.naps:
             self.parking.look_at_naps()
         self.scheduler.place(self.now)
+        if self.scheduler.queues.active:
+            self.backpressure.let_in()
+            self.scheduler.queues.ask(self.now, self.scheduler.lanes.priority_of)
         if self.scheduler.starved is not None:
             self.standstill.watch()
 
@@ -250,6 +255,8 @@ class Machine:
         caller = self.scheduler.attempts.get(parent)
         if caller is None:
             return
+        if caller.wishes:
+            self.backpressure.made(caller, action)
         caller.action.task.makes_calls = True  # type: ignore[union-attr]  # tasks make calls
         child = self._child(caller, action, spec.name, "task", inputs, blobs, group)
         if child is None:
@@ -404,6 +411,8 @@ class Machine:
             return
         task = attempt.action.task
         assert task is not None
+        if attempt.called is not None:
+            attempt.called.update(ended.unfinished)
         before = task.seconds
         task.seconds = ended.seconds if before is None else 0.8 * before + 0.2 * ended.seconds
         self.lifecycle.attempt_ended(attempt, ended)
@@ -438,6 +447,8 @@ class Machine:
     def cancel_call(self, parent: int, action: bytes) -> None:
         """An attempt cancels one of its children."""
         caller = self.scheduler.attempts.get(parent)
+        if caller is not None and self.backpressure.withdrawn(caller, action):
+            return
         child = caller.action.run.actions.get(action) if caller else None
         if child is not None and caller is not None and child.parent is caller.action:
             self.lifecycle.cancel(child, CANCELLED_BY_PARENT)
@@ -454,22 +465,11 @@ class Machine:
         """The journal's answer: what is recorded of these actions (absent: nothing)."""
         if run.key in self.runs:
             self.recall.looked_up(run, ids, rows)
+            self.backpressure.looked_up(run, ids, rows)
 
     def read(self, attempt: Attempt, page: Page) -> None:
         """The journal's answer: the next recorded children of the attempt's action."""
         self.recall.read(attempt, page)
-
-    def consulted(
-        self,
-        asked: Consult,
-        inputs: dict[str, InputMark],
-        key: bytes,
-        answer: CacheAnswer,
-        *,
-        damaged: bool = False,
-    ) -> None:
-        """The journal's answer: whether a value is kept for a cached action."""
-        self.caching.consulted(asked, inputs, key, answer, damaged=damaged)
 
     def audited(self, attempt: Attempt, missing: list[str]) -> None:
         """The journal's answer: recorded children that the replay did not call again."""
@@ -484,6 +484,7 @@ class Machine:
         """The journal's answer: what may be used of queues."""
         for queue in self.scheduler.queues.granted(grants, self.now):
             self._fail_queued(partial(waits_in, queue), failures.unknown_queue(queue.name))
+        self.backpressure.heard(grants)
 
     def unanswered(self, asks: Sequence[Ask]) -> None:
         """The journal could not be asked."""

@@ -36,6 +36,23 @@ class Unknown(msgspec.Struct, gc=False):
     id: bytes
 
 
+class Room(msgspec.Struct, gc=False):
+    """Attempt ``parent`` may make the call that it holds back.
+
+    ``open`` is the name of its queue if calls in that need not be held back for now, or "".
+    """
+
+    parent: int
+    id: bytes
+    open: str = ""
+
+
+class Shut(msgspec.Struct, gc=False):
+    """Calls in the queue of that name are to be held back again, until there is room."""
+
+    queue: str
+
+
 class Interrupt(msgspec.Struct, gc=False):
     """Stop the attempt cooperatively."""
 
@@ -59,4 +76,4 @@ class Quit(msgspec.Struct, gc=False):
     """End the process; it has nothing to do."""
 
 
-Order = Start | Deliver | Tell | Unknown | Interrupt | Park | TakeBack | Quit
+Order = Start | Deliver | Tell | Unknown | Room | Shut | Interrupt | Park | TakeBack | Quit

@@ -15,6 +15,7 @@ from perdure._core.explaining import reason_of
 from perdure._core.holders import amounts, brief, left, whole
 from perdure._core.impediments import impediments
 from perdure._core.impediments import reason_of as impeding
+from perdure._core.lines import held_back
 from perdure._core.machine import Machine
 from perdure._core.model import MANY
 from perdure._core.queues import Queue
@@ -79,6 +80,8 @@ class QueuePart(msgspec.Struct, frozen=True, kw_only=True):
         starts: How many may start in ``period`` seconds; 0: any number.
         period: Seconds.
         waiting: How many actions and runs wait for it here.
+        depth: How many may wait, in each controller; 0: any number.
+        held_back: How many calls are held back until fewer do.
     """
 
     name: str
@@ -87,6 +90,8 @@ class QueuePart(msgspec.Struct, frozen=True, kw_only=True):
     starts: int
     period: float
     waiting: int
+    depth: int = 0
+    held_back: int = 0
 
 
 class RunState(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,6 +230,8 @@ def _queue(queue: Queue) -> QueuePart:
         starts=limits.starts,
         period=limits.period,
         waiting=queue.waiting + len(queue.resuming),
+        depth=limits.depth,
+        held_back=len(queue.wishes.waiting),
     )
 
 
@@ -288,7 +295,12 @@ def _waiting(machine: Machine, pids: Mapping[int, int]) -> dict[str, int]:
     if slots := ready + entering - sum(found.values()):
         found["no_slot"] = slots  # placement does not look at what its queue has no room for
     placed = ready + entering + len(scheduler.attempts)
-    if blocked := sum(worker.blocked for worker in scheduler.workers.values()):
+    wishes = (wish for queue in scheduler.queues for wish in queue.wishes.waiting.values())
+    callers = {w.attempt.handle: w.attempt for w in islice(wishes, LOOKED_AT)}.values()
+    if held := sum(held_back(attempt) is not None for attempt in callers):
+        found["queue_full"] = held
+    blocked = sum(worker.blocked for worker in scheduler.workers.values()) - held
+    if blocked:
         found["children"] = blocked
     rest = sum(len(run.actions) for run in machine.runs.values()) - placed
     for action in islice(_actions(machine), LOOKED_AT if rest else 0):

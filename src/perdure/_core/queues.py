@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from perdure._core.model import MANY
 from perdure._core.sharing import Ask, Grant, QueueLimits, Stake
 from perdure._core.turns import PERIOD, Turns
+from perdure._core.wishes import Wishes
 
 if TYPE_CHECKING:
     from perdure._core.state import Action, Attempt, Run, Task
@@ -60,6 +61,7 @@ class Queue:
         last_used: When it was last seen in use here.
         starts: Those that the journal has not been told of.
         turns: Whose turn it is among the runs whose actions wait.
+        wishes: Calls that are held back until fewer wait: see ``backpressure.py``.
     """
 
     def __init__(self, name: str) -> None:
@@ -73,6 +75,7 @@ class Queue:
         self.told = self.last_used = self.next_start = 0.0
         self.starts: list[tuple[float, int]] = []
         self.turns = Turns()
+        self.wishes = Wishes()
         self._oldest: list[tuple[tuple[int, ...], int, Attempt]] = []
         self._admissions = 0
         self._has_admitted = self._has_left = False
@@ -109,6 +112,19 @@ class Queue:
     def room(self) -> int:
         """How many attempts may start now, besides those that wait to go on."""
         return max(0, min(self.slots - len(self.resuming), self.startable))
+
+    @property
+    def calls(self) -> int:
+        """How many of those that wait are actions; the others are runs."""
+        return self.waiting - sum(len(roots) for roots in self.entrants.values())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another call may be made that is to wait here."""
+        if self.limits is None:
+            return False
+        depth = self.limits.depth
+        return not depth or self.calls + len(self.wishes.promised) < depth
 
     def lends(self, run: "Run") -> bool:
         """Whether the run has a slot that one of its attempts could have."""
@@ -220,8 +236,7 @@ class Queue:
             in_turn: Where actions wait, too, only one at a time: the next start is one of theirs.
         """
         while self.entrants and self.room > 0:
-            entering = sum(len(roots) for roots in self.entrants.values())
-            if in_turn and self._has_admitted and self.waiting > entering:
+            if in_turn and self._has_admitted and self.calls:
                 return
             root = self._next_entrant()
             self.withdraw(root)
@@ -263,7 +278,7 @@ class Queue:
     @property
     def is_idle(self) -> bool:
         """Whether nothing here uses it, or waits for it."""
-        return not (self.used or self.waiting or self.resuming)
+        return not (self.used or self.waiting or self.resuming or self.wishes.waiting)
 
     @property
     def due(self) -> float:
@@ -317,6 +332,10 @@ class Queue:
         """Whether the journal knows that this controller has nothing of it, and wants nothing."""
         has = self.held or self.tokens or self.starts
         return self._has_left and self.is_idle and not has
+
+    def forget_limits(self) -> None:
+        """It has not been in use for a while: ask at once what holds now."""
+        self.limits, self.told = None, 0.0
 
     def unanswered(self, ask: Ask, now: float) -> None:
         """The journal could not be asked; try again later."""

@@ -237,6 +237,26 @@ class NoSlot(_Reason, frozen=True, kw_only=True):
     next_start: float | None = None
 
 
+class QueueFull(_Reason, frozen=True, kw_only=True):
+    """Its next call is held back: as many wait in the queue of that task as may.
+
+    Attributes:
+        queue: Name of the queue.
+        task: Name of the task that is to be called.
+        waiting: How many calls wait there, in this controller; 0: the journal is asked what holds.
+        depth: How many may; 0: that is not known yet.
+        ahead: How many calls of others, and of its own, will be let in first.
+        open: How many calls that it has made have no outcome.
+    """
+
+    queue: str
+    task: str
+    waiting: int
+    depth: int
+    ahead: int = 0
+    open: int = 0
+
+
 class Asleep(_Reason, frozen=True, kw_only=True):
     """It is a durable sleep that ends ``until``."""
 
@@ -298,6 +318,7 @@ Reason = (
     | MemoryScarce
     | Inputs
     | NoSlot
+    | QueueFull
     | Asleep
     | Unanswered
     | BackingOff

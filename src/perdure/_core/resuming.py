@@ -16,7 +16,7 @@ from perdure._core import shares
 from perdure._core.allowances import allow
 from perdure._core.effects import Effects
 from perdure._core.ledger import Ledger
-from perdure._core.orders import Deliver
+from perdure._core.orders import Deliver, Room
 from perdure._core.queueing import Queues
 from perdure._core.state import Attempt, Lane
 
@@ -35,8 +35,8 @@ class Resumption:
         """Whether anybody waits, as of the last :meth:`retry`."""
         return bool(self._heap)
 
-    def wake(self, attempt: Attempt, order: Deliver) -> None:
-        """The outcome that a blocked attempt waits for is there."""
+    def wake(self, attempt: Attempt, order: Deliver | Room) -> None:
+        """The outcome that a blocked attempt waits for is there, or room for its call."""
         if attempt.resuming:
             self._hold(attempt, order)
         elif self.ask(attempt):
@@ -44,14 +44,14 @@ class Resumption:
         else:
             attempt.held = [order]
 
-    def _hold(self, attempt: Attempt, order: Deliver) -> None:
+    def _hold(self, attempt: Attempt, order: Deliver | Room) -> None:
         if attempt.held is None:  # it has gone on by itself
             self.tell(attempt, order)
         else:
             attempt.held.append(order)
 
-    def tell(self, attempt: Attempt, order: Deliver) -> None:
-        """Show the attempt an outcome."""
+    def tell(self, attempt: Attempt, order: Deliver | Room) -> None:
+        """Show the attempt an outcome, or let it make a call."""
         worker = attempt.worker
         attempt.delivered += 1
         worker.outbox.append(order)

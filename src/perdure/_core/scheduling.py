@@ -73,6 +73,7 @@ class Scheduler:
         self.attempts: dict[int, Attempt] = {}
         self.strain = Strain(self.workers, timers, effects)
         self.overrun: Callable[[Attempt], None] = lambda attempt: None
+        self.forsaken: Callable[[Attempt], None] = lambda attempt: None
         self._next_worker = first_worker
         self._next_handle = 1
         self._relief_due = False
@@ -108,10 +109,8 @@ class Scheduler:
             self._admit(now, in_turn=True)
         while self._place(now):
             pass
-        if self.queues.active:
-            if self._admit(now, in_turn=False):
-                self._place(now)
-            self.queues.ask(now, self.lanes.priority_of)
+        if self.queues.active and self._admit(now, in_turn=False):
+            self._place(now)
 
     def _admit(self, now: float, *, in_turn: bool) -> bool:
         """Let runs begin that a queue has room for; return whether there were any."""
@@ -326,6 +325,8 @@ class Scheduler:
             (queue.unstart if unstarted else queue.give)(attempt)
         if attempt.limit is not None:
             self.timers.cancel([attempt.limit])
+        if attempt.wishes:
+            self.forsaken(attempt)
         if attempt.blocked:
             self.resuming.forget(attempt)
             worker.blocked -= 1

@@ -14,6 +14,7 @@ from perdure._core.nesting import lane_of, shortage_of, upwards
 from perdure._core.scheduling import Scheduler
 from perdure._core.state import Action, Lane, Worker
 from perdure._core.transitions import Stage
+from perdure._core.wishes import Wish
 
 PATIENCE_SECONDS = 1.0
 """How long something must have waited before it is looked into."""
@@ -61,14 +62,27 @@ class Standstill:
         attempt = action.attempt
         if attempt is not None and (not attempt.blocked or attempt.resuming or action.ending):
             return True
+        if attempt is not None and any(map(self._is_let_in, (attempt.wishes or {}).values())):
+            return True
         if action.stage is Stage.QUEUED:
             # It may have to leave alone what older work waits for, which waits for its parents.
-            return (lane_of(action).share.names - {"cpu"}).isdisjoint(self.scheduler.wanted)
+            return self._may_start(lane_of(action))
         if action.wake_at is not None:
             return action.wake_at <= self.lifecycle.now + PATIENCE_SECONDS
         if action.stage in _MOVING or (action.stage is Stage.CONSULTING and action.timers):
             return True
         return any(self._goes_on(child) for child in (action.children or {}).values())
+
+    def _may_start(self, lane: Lane) -> bool:
+        return (lane.share.names - {"cpu"}).isdisjoint(self.scheduler.wanted)
+
+    def _is_let_in(self, wish: Wish) -> bool:
+        """Whether a call is held back only until something else has started."""
+        queue = wish.queue
+        if wish.granted or not queue.wishes.waiting or queue.limits is None:
+            return True
+        lanes = [each for each in self.scheduler.lanes.all.values() if each.queue is queue]
+        return any(lane.count and self._may_start(lane) for lane in lanes)
 
     def _keeps(self, worker: Worker, lane: Lane) -> bool:
         """Whether the worker has something that the lane lacks."""

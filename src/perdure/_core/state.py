@@ -26,11 +26,12 @@ from perdure._core.model import (
     Reuse,
     TaskSpec,
 )
-from perdure._core.orders import Deliver, Order
+from perdure._core.orders import Deliver, Order, Room
 from perdure._core.queues import Queue
 from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
+from perdure._core.wishes import Wish
 
 
 class PoolKey(NamedTuple):
@@ -136,8 +137,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
         queued_at: When it was last ready; while it backs off, when it will be.
         timers: What is to happen to it at certain times, unless it has ended.
         again: An earlier attempt of it, under this controller, has made calls.
-        behind: Where it queues after it was stopped because others needed what it kept; (): at
-            its own place.
+        behind: Where it queues after it was stopped for what it kept; (): at its own place.
         called_again: A later attempt of the parent has called it while it was being stopped.
         cache: What is known of its key, if its value is kept for all runs.
         resumes: Its attempt was parked: the next one is the same for people, and goes on with its
@@ -249,6 +249,7 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         kept_space: What it keeps of its node while it is blocked, and afterwards.
         limit: Its ``max_runtime``.
         slot: What it holds of its task's queue: see ``queues.py``; 0: nothing.
+        wishes: Calls that it holds back, by id.
     """
 
     handle: int
@@ -260,13 +261,14 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
     awaits: bytes = b""
     delivered: int = 0
     resuming: bool = False
-    held: list[Deliver] | None = None
+    held: list[Deliver | Room] | None = None
     calls: int = 0
     called: set[bytes] | None = None
     recollection: Recollection | None = None
     kept_space: Space = ()
     limit: Timer | None = None
     slot: int = 0
+    wishes: dict[bytes, Wish] | None = None
 
     def __repr__(self) -> str:
         return f"<Attempt {self.handle} of {self.action.name} {self.action.id.hex()[:12]}>"
@@ -276,7 +278,8 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         if not awaits:
             return seen is None or seen == self.delivered
         child = self.action.run.actions.get(awaits)
-        return child is not None and child.waiter is self
+        wish = self.wishes.get(awaits) if self.wishes else None
+        return child is not None and child.waiter is self if wish is None else not wish.granted
 
     def wakes(self, child: bytes) -> bool:
         """Whether the outcome of this child lets it go on."""
@@ -316,6 +319,7 @@ class Worker:
         seasoned: It has executed something.
         relayed: Something has ended there since it was last seen how much memory it uses.
         end: Why we have ended it, if that is not what somebody has asked for.
+        open: Names of queues in which it need not hold calls back.
     """
 
     number: int
@@ -341,6 +345,7 @@ class Worker:
     seasoned: bool = False
     relayed: bool = False
     end: WorkerEnd | None = None
+    open: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.left = self.pool.reuse.max_attempts or MANY

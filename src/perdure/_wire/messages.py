@@ -13,7 +13,7 @@ import msgspec
 from perdure._core.artifacts import Request
 from perdure._core.model import Bundle, Failure, InputMark, Loader, LogSpan, TaskSpec
 
-PROTOCOL = 4
+PROTOCOL = 5
 """Version of this protocol. A worker and a controller must agree on it exactly."""
 
 
@@ -71,6 +71,23 @@ class Call(Message, tag=11):
     group: str = ""
     context: bytes = b""
     marks: dict[str, InputMark] | None = None
+
+
+class Wish(Message, tag=29):
+    """Attempt ``parent`` holds back a call of a task that has a queue: when may it be made?
+
+    Answered by :class:`Room`, sooner or later. What the controller has learned of the call by then
+    is only that it is waited for. A call that is not going to be made is cancelled, like any other.
+
+    Attributes:
+        parent: Handle of the calling attempt.
+        task: Number of the task (see :class:`Define`).
+        id: Id of the child.
+    """
+
+    parent: int
+    task: int
+    id: bytes
 
 
 class Lookup(Message, tag=12):
@@ -398,6 +415,27 @@ class Absent(Message, tag=33):
     id: bytes
 
 
+class Room(Message, tag=39):
+    """Answer to Wish: make the call.
+
+    Attributes:
+        parent: Handle of the attempt.
+        id: Id of the child.
+        open: Name of its queue, if calls in that are to be made without asking, by all attempts of
+            this worker, until :class:`Shut`; or "".
+    """
+
+    parent: int
+    id: bytes
+    open: str = ""
+
+
+class Shut(Message, tag=40):
+    """From now on, ask before each call of a task in this queue."""
+
+    queue: str
+
+
 class Cancel(Message, tag=34):
     """Stop the attempt: cooperatively now; the controller kills the worker after the grace time.
 
@@ -433,24 +471,10 @@ class Stop(Message, tag=36):
 
 
 FromWorker = (
-    Define
-    | Hello
-    | Call
-    | Lookup
-    | Record
-    | Errand
-    | Sleep
-    | Ask
-    | MoreRecorded
-    | Done
-    | Blocked
-    | Unblocked
-    | Returned
-    | CancelCall
-    | Event
-    | StartedUp
-    | Worn
-    | Left
-    | Stays
-)
-ToWorker = Define | Welcome | Assign | Recorded | Resolved | Absent | Cancel | Revoke | Leave | Stop
+    Define | Hello | Call | Wish | Lookup | Record | Errand | Sleep | Ask | MoreRecorded | Done
+    | Blocked | Unblocked | Returned | CancelCall | Event | StartedUp | Worn | Left | Stays
+)  # fmt: skip
+ToWorker = (
+    Define | Welcome | Assign | Recorded | Resolved | Absent | Room | Shut | Cancel | Revoke | Leave
+    | Stop
+)  # fmt: skip

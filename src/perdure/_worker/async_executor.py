@@ -321,6 +321,9 @@ class AsyncExecutor(Session):
         if not attempt.calls:
             self._active += 1
 
+    def heard(self, handle: int, action: bytes) -> None:
+        """Nothing to do: outstanding calls say it all."""
+
     def waiting(
         self, done: Callable[[], bool], action: bytes, *, timed: bool
     ) -> AbstractContextManager[None]:

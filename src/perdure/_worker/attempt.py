@@ -6,7 +6,6 @@ million calls holds only those in flight. Failures stay listed until user code h
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,7 +36,8 @@ from perdure._wire.messages import (
     Recorded,
     Sleep,
 )
-from perdure._worker.endings import drop_own_frames, listed, stopped
+from perdure._worker.endings import drop_own_frames, leftovers, stopped
+from perdure._worker.gates import Gates, must_ask
 from perdure._worker.known import FEW, MANY, Known
 from perdure._worker.patience import MANY_CALLS
 from perdure.errors import PerdureError, SerializationError
@@ -54,6 +54,7 @@ class Attempt:
         handle: Its number on this connection.
         number: 0-based number of the attempt, as users see it.
         calls: Futures of children, sleeps and conditions without an outcome, by action id.
+        gates: Those of them that are held back, if any were.
         cancelled_for: ``cancelled`` or ``timeout`` once it has been told to stop, else "".
         report: What it has reported so far, if anything.
         seen: How many outcomes of children and steps it has been told.
@@ -63,8 +64,8 @@ class Attempt:
     __slots__ = (
         "_assign", "_claimed", "_draws", "_failed", "_known", "_occurrences", "_open", "_patient",
         "_scratch", "_session", "_started", "_started_at", "action", "blobs", "calls",
-        "cancelled_for", "depth", "handle", "home", "number", "replay", "report", "run", "runner",
-        "seen", "steps", "sync", "task", "underway",
+        "cancelled_for", "depth", "gates", "handle", "home", "number", "replay", "report", "run",
+        "runner", "seen", "steps", "sync", "task", "underway",
     )  # fmt: skip
 
     def __init__(self, assign: Assign, task: str, session: "Session") -> None:
@@ -78,8 +79,7 @@ class Attempt:
         self._patient = False
         self._scratch: Path | None = None
         self._started = self._started_at = 0.0
-        self.run = assign.run
-        self.action, self.task = assign.id, task
+        self.run, self.action, self.task = assign.run, assign.id, task
         self.number = assign.number
         self.replay = assign.replay
         self.depth = assign.depth
@@ -87,6 +87,7 @@ class Attempt:
         self.home, self.sync, self.underway = session.home, session.sync, session.underway
         self.calls: dict[bytes, Future[Any]] = {}
         self.steps: dict[bytes, Future[Any]] = {}
+        self.gates: Gates | None = None
         self.cancelled_for = ""
         self.report: Report | None = None
         self.runner: Any = None
@@ -175,7 +176,10 @@ class Attempt:
         self._open = False
         self.lose_patience()
         if self.calls or self._failed:
-            self._tell_leftovers(isinstance(outcome, Encoded))
+            # A parent that fails leaves children behind as a matter of course.
+            calls = self.calls.values() if isinstance(outcome, Encoded) else ()
+            for text in leftovers((call.task for call in calls), self._failed.values()):
+                self._warn(text)
         value, blobs = (outcome.data, outcome.blobs) if isinstance(outcome, Encoded) else (None, ())
         failure = outcome if isinstance(outcome, Failure) else None
         unfinished = tuple(self.calls) if self.calls else ()
@@ -205,7 +209,8 @@ class Attempt:
 
     def abandon(self) -> None:
         """Settle what nobody answers any more: a thread left behind would wait for it for ever."""
-        left = [*self.calls.values(), *self.steps.values()]
+        rooms = self.gates.rooms() if self.gates else ()
+        left = [*self.calls.values(), *self.steps.values(), *rooms]
         if self._known is not None and self._known.news is not None:
             left.append(self._known.news)
         self.calls.clear()
@@ -219,15 +224,6 @@ class Attempt:
         self.lose_patience()
         self._session.forget(self)
         self._tidy()
-
-    def _tell_leftovers(self, succeeded: bool) -> None:
-        # A parent that fails leaves children behind as a matter of course.
-        if self.calls and succeeded:
-            names = Counter(future.task for future in self.calls.values())
-            self._warn(f"ended before its calls did; they are cancelled: {listed(names)}")
-        if self._failed:
-            names = Counter(self._failed.values())
-            self._warn(f"ended without looking at the failure of: {listed(names)}")
 
     def _warn(self, text: str) -> None:
         self._session.messages.append(Event(self.handle, "warning", f"{self.task} {text}"))
@@ -281,14 +277,16 @@ class Attempt:
         with session.lock:
             if self._is_settled(future):
                 return future
-            number = session.number(spec)
             self.calls[action] = future
-            session.messages.append(
-                Call(
-                    self.handle, number, action, inputs.data, inputs.needs, inputs.blobs,
-                    current_group(), changed_context(self), marks,
-                )
+            call = Call(
+                self.handle, session.number(spec), action, inputs.data, inputs.needs, inputs.blobs,
+                current_group(), changed_context(self), marks,
             )  # fmt: skip
+            if self.gates or (spec.queue and must_ask(spec.queue, session, self._known)):
+                self.gates = self.gates or Gates(self.handle, session)
+                self.gates.make(call, spec.queue)
+            else:
+                session.messages.append(call)
             session.opened(self, future)
             self._mind_patience()
         if self._claimed:
@@ -297,6 +295,11 @@ class Attempt:
             self._claimed = 0
         session.posted()
         return future
+
+    def room(self, action: bytes) -> Future[Any] | None:
+        """Return what is settled when a call is made that is held back; None if it is not."""
+        with self._session.lock:
+            return None if self.gates is None else self.gates.room(action, self)
 
     def make_patient(self) -> None:
         """Let garbage be looked for less often until all these futures have been dealt with."""
@@ -475,7 +478,8 @@ class Attempt:
             future = self.calls.pop(action, None)
             if future is None or not self._open:
                 return
-            self._session.messages.append(CancelCall(self.handle, action))
+            if self.gates is None or not self.gates.cancel(action):
+                self._session.messages.append(CancelCall(self.handle, action))
             self._session.closed(self, future)
         self._session.posted()
 

@@ -2,6 +2,7 @@
 
 import traceback
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from types import CodeType
 
 from perdure._core.model import Failure
@@ -31,6 +32,19 @@ def drop_own_frames(error: BaseException) -> None:
     while top is not None and top.tb_next is not None and top.tb_frame.f_code in OWN_CODE:
         top = top.tb_next
     error.__traceback__ = top
+
+
+def leftovers(calls: Iterable[str], failed: Iterable[str]) -> Iterator[str]:
+    """Yield what an attempt that has ended left undone, in words.
+
+    Args:
+        calls: Names of the tasks of calls that have no outcome.
+        failed: Names of those whose failure nobody has looked at.
+    """
+    if names := Counter(calls):
+        yield f"ended before its calls did; they are cancelled: {listed(names)}"
+    if names := Counter(failed):
+        yield f"ended without looking at the failure of: {listed(names)}"
 
 
 def listed(names: "Counter[str]", limit: int = 5) -> str:

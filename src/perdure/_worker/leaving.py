@@ -118,7 +118,7 @@ def rests(
         loop: The worker's loop.
         others: The tasks of other attempts.
     """
-    if attempt.cancelled_for or attempt.steps or not attempt.calls:
+    if attempt.cancelled_for or attempt.steps or attempt.gates or not attempt.calls:
         return False
     if any(step.scope is attempt for step in attempt.underway):
         return False

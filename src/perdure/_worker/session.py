@@ -31,6 +31,8 @@ from perdure._wire.messages import (
     Resolved,
     Returned,
     Revoke,
+    Room,
+    Shut,
     Stop,
     ToWorker,
     Worn,
@@ -69,6 +71,7 @@ class Session(ABC):
         sync: Whether what is stored must survive power loss.
         devices: GPUs that belong to this process.
         underway: Steps whose code is running.
+        open_queues: Names of queues in which calls need not be held back.
     """
 
     def __init__(self, link: "Link") -> None:
@@ -76,6 +79,7 @@ class Session(ABC):
         self.messages: list[Message] = []
         self.attempts: dict[int, Attempt] = {}
         self.underway: set[Any] = set()
+        self.open_queues: set[str] = set()
         self._learning: dict[int, Attempt] = {}
         welcome = link.welcome
         self.blobs = open_blobs(Path(welcome.blobs), welcome.storage, sync=welcome.sync)
@@ -169,15 +173,26 @@ class Session(ABC):
                 self._learn(message)
             elif type(message) is Absent:
                 self._resolve(message.parent, message.id, None, None)
-            elif type(message) is Define:
-                self._specs[message.task] = message.spec
-            elif type(message) is Revoke:
-                self.revoke(frozenset(message.attempts))
-            elif type(message) is Cancel:
-                self.cancel(message.attempt, message.reason)
-            elif type(message) is Leave:
-                self.leave(message.attempt)
-            elif type(message) is Stop:
+            elif type(message) is Room:
+                self._let_through(message)
+            else:
+                self._obey(message)
+
+    def _obey(self, message: ToWorker) -> None:
+        """Act on a message of a kind that is rare."""
+        match message:
+            case Define(task, spec):
+                self._specs[task] = spec
+            case Revoke(attempts):
+                self.revoke(frozenset(attempts))
+            case Cancel(attempt, reason):
+                self.cancel(attempt, reason)
+            case Leave(attempt):
+                self.leave(attempt)
+            case Shut(queue):
+                with self.lock:
+                    self.open_queues.discard(queue)
+            case Stop():
                 self.stop()
 
     def _resolve(
@@ -190,6 +205,16 @@ class Session(ABC):
             future = attempt.close(action, failure is not None)
         if future is not None:
             future.settle(value, failure)
+
+    def _let_through(self, room: Room) -> None:
+        attempt = self.attempts.get(room.parent)
+        with self.lock:
+            if room.open:
+                self.open_queues.add(room.open)
+            self.heard(room.parent, room.id)
+            if attempt is not None and attempt.gates is not None:
+                attempt.gates.let_through(room.id)
+        self.posted()
 
     def _learn(self, message: Recorded) -> None:
         attempt = self._learning.get(message.parent)
@@ -205,6 +230,10 @@ class Session(ABC):
             news.settle(None, None)
         if message.last:
             self.posted()
+
+    @abstractmethod
+    def heard(self, handle: int, action: bytes) -> None:
+        """What a thread of the attempt may have waited for is here. Needs the lock."""
 
     def forget(self, attempt: Attempt) -> None:
         """The attempt has ended or was given back: it need not learn any more."""

@@ -182,15 +182,19 @@ class SyncExecutor(Session):
         if value is None and failure is None:
             return  # no outcome: a step is not recorded
         with self.lock:
-            attempt = self._current
-            if attempt is None or attempt.handle != handle:
-                return
-            attempt.seen += 1
-            if self._said in (b"", action):
-                self._said = None  # the controller, too, takes the wait to be over
+            self.heard(handle, action)
             is_over = self._said is not None or self._awaits() is None
         if not is_over:
             self.posted()
+
+    def heard(self, handle: int, action: bytes) -> None:
+        """The controller, too, takes a wait for this to be over."""
+        attempt = self._current
+        if attempt is None or attempt.handle != handle:
+            return
+        attempt.seen += 1
+        if self._said in (b"", action):
+            self._said = None
 
     # --- the queue --------------------------------------------------------------------------------
 
@@ -239,7 +243,7 @@ class SyncExecutor(Session):
             wait.thread == self._main
             and not (wait.timed or wait.done())
             and not attempt.cancelled_for
-            and not attempt.steps
+            and not (attempt.steps or attempt.gates)
             and not self.underway
             and not signal.getitimer(signal.ITIMER_REAL)[0]
         )

@@ -208,8 +208,16 @@ def _merged(queues: "Iterable[QueuePart]") -> "list[QueuePart]":
         there = found.setdefault(each.name, each)
         if there is not each:
             used, waiting = there.used + each.used, there.waiting + each.waiting
-            found[each.name] = msgspec.structs.replace(there, used=used, waiting=waiting)
+            held = there.held_back + each.held_back
+            found[each.name] = msgspec.structs.replace(
+                there, used=used, waiting=waiting, held_back=held
+            )
     return sorted(found.values(), key=lambda each: (-each.waiting, each.name))
+
+
+def _in_line(queue: "QueuePart") -> str:
+    held = f" + {number(queue.held_back)} held back" if queue.held_back else ""
+    return number(queue.waiting) + held
 
 
 def _queues(queues: "Sequence[QueuePart]", rows: int) -> "Table":
@@ -217,7 +225,7 @@ def _queues(queues: "Sequence[QueuePart]", rows: int) -> "Table":
     for each in queues[:rows]:
         table.add_row(
             each.name, number(each.used), number(each.concurrency) if each.concurrency else "-",
-            rate(each.starts, each.period) or "-", number(each.waiting),
+            rate(each.starts, each.period) or "-", _in_line(each),
         )  # fmt: skip
     _add_rest(table, len(queues) - rows)
     return table

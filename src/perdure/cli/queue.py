@@ -52,7 +52,7 @@ def _user(user: "object") -> str:
 @click.argument("name")
 @click.option("--concurrency", type=click.IntRange(0), help="How many run at once; 0: any number.")
 @click.option("--rate", help="How many start in a period, such as 100/m; 0: any number.")
-@click.option("--depth", type=click.IntRange(0), help="How many runs may wait; 0: any number.")
+@click.option("--depth", type=click.IntRange(0), help="How many may wait; 0: any number.")
 @click.option("--priority", type=int, help="Higher goes first.")
 @exits.json_option
 def set_(

@@ -169,6 +169,9 @@ class Rehearsal:
         self._settle(future, outcome)
         return future
 
+    def room(self, action: bytes) -> None:
+        """Nothing is held back."""
+
     def execute_inside(self) -> Encoded:
         """Execute it as a child of another, and return the value as a child's value comes."""
         if not self.is_async:

@@ -20,6 +20,7 @@ from perdure._core.reasons import (
     NoRoom,
     NoSlot,
     NoWorker,
+    QueueFull,
     Reason,
     Recorded,
     Running,
@@ -33,6 +34,7 @@ from perdure.client.words import amount, amounts, duration, number, when
 COUNTED = {
     "no_room": "resources",
     "no_slot": "their queues",
+    "queue_full": "room in a queue",
     "none_free": "a free worker",
     "no_worker": "a worker that starts",
     "next": "the next occasion",
@@ -96,6 +98,8 @@ def _said(reason: Reason, link: Link, now: float) -> str:  # noqa: C901  # one c
             return f"waits for {left} of its {inputs} inputs, which are outcomes of other calls"
         case NoSlot():
             return _no_slot(reason)
+        case QueueFull():
+            return _queue_full(reason)
         case Asleep(until=until):
             return f"sleeps until {when(until)}, for another {duration(until - now)}"
         case Unanswered(until=until):
@@ -233,3 +237,14 @@ def _no_slot(reason: NoSlot) -> str:
     if not there:
         return text
     return f"{text}; of its {reason.concurrency or 'many'} slots: {', '.join(there)}"
+
+
+def _queue_full(reason: QueueFull) -> str:
+    text = f"holds back a call of {reason.task}: "
+    if not reason.depth:
+        return f"{text}the journal is asked how many may wait in queue {reason.queue}"
+    are = "call waits" if reason.waiting == 1 else "calls wait"
+    text += f"{number(reason.waiting)} {are} in queue {reason.queue}, whose depth is {reason.depth}"
+    if reason.ahead:
+        text += f"; {number(reason.ahead)} more go first"
+    return text
