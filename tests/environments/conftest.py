@@ -15,6 +15,7 @@ def wheelhouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     wheels.needs(folder)
     for version in ("1.0", "2.0", "3.0"):
         wheels.tiny(folder, version)
+    wheels.tiny(folder, "1.0", "starter", start="import sys; sys.started_with = 'starter'")
     return folder
 
 

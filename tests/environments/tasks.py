@@ -17,6 +17,9 @@ second = perdure.TaskEnvironment("second", image=tiny("2.0"), env_vars={"A": "2"
 third = first.clone_with("third", image=tiny("3.0"))
 broken = perdure.TaskEnvironment("broken", image=tiny("99"))
 boxed = perdure.TaskEnvironment("boxed", image=perdure.Image.from_base("registry/image"))
+starting = first.clone_with(
+    "starting", image=perdure.Image.from_debian_base().with_pip_packages("tiny==1.0", "starter")
+)
 plain = perdure.TaskEnvironment("plain")
 
 
@@ -44,6 +47,31 @@ def three() -> list[str]:
 @plain.task
 def here() -> str:
     return sys.prefix
+
+
+@first.task
+def host_of_first() -> int:
+    return os.getppid()
+
+
+@second.task
+def host_of_second() -> int:
+    return os.getppid()
+
+
+@plain.task
+def hosts() -> tuple[int, ...]:
+    return os.getppid(), host_of_first(), host_of_second()
+
+
+@starting.task
+def started() -> tuple[str, str, int]:
+    return what(), sys.started_with, os.getppid()  # type: ignore[attr-defined]
+
+
+@plain.task
+def hosts_of_started() -> tuple:
+    return os.getppid(), started()
 
 
 @broken.task(retries=5)

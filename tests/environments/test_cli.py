@@ -57,34 +57,73 @@ def perdure(tmp_path):
     return call
 
 
-def test_build_makes_what_a_run_then_finds(perdure, tmp_path):
+SEVERAL = """
+import json, sys
+from perdure.cli import main
+
+for arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (arguments, end.code)
+    print("\\0", end="")
+"""
+
+
+@pytest.fixture
+def several(tmp_path):
+    """Return what each of several commands prints; one process does them all."""
+
+    def call(*commands):
+        done = subprocess.run(
+            [sys.executable, "-c", SEVERAL, json.dumps([each.split() for each in commands])],
+            cwd=tmp_path,
+            env=os.environ | {"PERDURE_HOME": str(tmp_path / "home")},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        return done.stdout.split("\0")[:-1]
+
+    return call
+
+
+def test_build_makes_what_a_run_then_finds(perdure, several, tmp_path):
     done = perdure("build", "pipeline.py:one")
     assert "building environment" in done.stderr
     assert "tiny==1.0" in done.stdout
     run = perdure("run", "pipeline.py:both", "--name", "r")
     assert "1.0!" in run.stdout
     assert "building" not in run.stderr
-    assert "tiny==1.0" in perdure("show", "r").stdout
-    (image,) = json.loads(perdure("show", "r", "--json").stdout)["code"]["images"]
-    assert image["tasks"] == ["one.version"]
-    assert image["packages"]["tiny"] == "1.0"
     debugged = perdure("debug", "r", "2", typed="import sys\np sys.prefix\nc\n")
     assert "environments" in debugged.stdout
     assert "returned: '1.0!'" in debugged.stdout
-    (again,) = json.loads(perdure("build", "pipeline.py:env", "--json").stdout)
-    assert (again["environments"], again["built"]) == (["one"], False)
-    assert "tiny==1.0" in again["packages"]
-    assert json.loads(perdure("du", "--json").stdout)["parts"]["environments"] > 0
-    assert json.loads(perdure("gc", "--json").stdout)["environments"]["count"] == 0
-    removed = json.loads(perdure("gc", "--older-than", "0s", "--json").stdout)
-    assert removed["environments"]["count"] == 1
+    shown, described, again, parts, kept, removed = several(
+        "show r", "show r --json", "build pipeline.py:env --json", "du --json", "gc --json",
+        "gc --older-than 0s --json",
+    )  # fmt: skip
+    assert "tiny==1.0" in shown
+    (image,) = json.loads(described)["code"]["images"]
+    assert image["tasks"] == ["one.version"]
+    assert image["packages"]["tiny"] == "1.0"
+    (build,) = json.loads(again)
+    assert (build["environments"], build["built"]) == (["one"], False)
+    assert "tiny==1.0" in build["packages"]
+    assert json.loads(parts)["parts"]["environments"] > 0
+    assert json.loads(kept)["environments"]["count"] == 0
+    assert json.loads(removed)["environments"]["count"] == 1
     assert not any(each.is_dir() for each in (tmp_path / "home" / "environments").iterdir())
 
 
-def test_build_tells_what_cannot_be_built_and_what_need_not_be(perdure, tmp_path):
+def test_the_command_line_tells_what_is_built_how_and_what_cannot_be(perdure, several, tmp_path):
     (tmp_path / "plain.py").write_text("import perdure\nenv = perdure.TaskEnvironment('plain')\n")
-    assert "no environment of plain.py has an image" in perdure("build", "plain.py").stdout
-    (here,) = json.loads(perdure("build", "pipeline.py:here", "--json").stdout)
+    nothing, first, dockerfile, described = several(
+        "build plain.py", "build pipeline.py:here --json", "image dockerfile pipeline.py:one",
+        "image dockerfile pipeline.py:one --json",
+    )  # fmt: skip
+    assert "no environment of plain.py has an image" in nothing
+    (here,) = json.loads(first)
     assert here["where"] == "this interpreter"
     done = perdure("build", "pipeline.py", code=1)
     assert "tiny==99" in done.stderr
@@ -95,12 +134,6 @@ def test_build_tells_what_cannot_be_built_and_what_need_not_be(perdure, tmp_path
     assert str(tmp_path / "home" / "environments") in done.stdout.replace("\n", "")
     assert "only containers have apt packages (git)" in done.stderr
     assert "no environment 'onne'" in perdure("build", "pipeline.py:onne", code=2).stderr
-
-
-def test_the_dockerfile_of_an_environment(perdure):
-    done = perdure("image", "dockerfile", "pipeline.py:one")
-    assert done.stdout.splitlines()[-1] == "RUN uv pip install tiny==1.0"
-    assert json.loads(perdure("image", "dockerfile", "pipeline.py:one", "--json").stdout)[
-        "environments"
-    ] == ["one"]
+    assert dockerfile.splitlines()[-1] == "RUN uv pip install tiny==1.0"
+    assert json.loads(described)["environments"] == ["one"]
     assert "name the environment" in perdure("image", "dockerfile", "pipeline.py", code=2).stderr

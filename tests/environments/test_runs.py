@@ -42,6 +42,17 @@ def test_three_tasks_of_a_run_have_three_versions_of_a_package(runtime, capfd):
     assert events(again, "environment") == []
 
 
+def test_where_nothing_else_is_loaded_all_are_forked_by_one_process(runtime):
+    here, *others = perdure.run(tasks.hosts).result()
+    assert others == [here, here]
+
+
+def test_an_environment_with_code_for_its_start_has_a_process_for_itself(runtime):
+    here, (version, mark, host) = perdure.run(tasks.hosts_of_started).result()
+    assert (version, mark) == ("1.0", "starter")
+    assert host != here
+
+
 def test_overrides_have_images_too(runtime):
     assert perdure.run(tasks.one.override(image=tasks.tiny("2.0"))).result() == ("2.0", None, None)
 
@@ -56,7 +67,7 @@ def test_a_value_may_pass_through_where_its_class_is_missing_but_not_be_opened(r
         perdure.run(tasks.open_up).result()
 
 
-def test_the_death_of_an_environments_forkserver_is_survived(runtime, tmp_path):
+def test_the_death_of_the_forkserver_is_survived(runtime, tmp_path):
     task = tasks.kill_the_forkserver.override(retries=1)
     assert perdure.run(task, str(tmp_path / "mark")).result() == "2.0"
 

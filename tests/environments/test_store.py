@@ -7,6 +7,8 @@ import subprocess
 import sys
 import threading
 import tomllib
+from importlib import metadata
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -85,7 +87,11 @@ def wait_for(path):
         threading.Event().wait(0.005)
 
 
-def test_an_environment_holds_what_was_asked_for_and_perdure(complete):
+def test_an_environment_holds_what_was_asked_for_and_perdure(
+    complete, wheelhouse, tmp_path, monkeypatch
+):
+    wheels.tiny(tmp_path, "99.0", "cloudpickle")
+    monkeypatch.setenv("UV_FIND_LINKS", f"{wheelhouse},{tmp_path}")
     said = []
     there = complete.have(wants("tiny==2.0"), said.append)
     assert ask(there, "import tiny; print(tiny.VERSION)") == "2.0"
@@ -94,7 +100,17 @@ def test_an_environment_holds_what_was_asked_for_and_perdure(complete):
     )
     assert there.built
     assert [text.partition(" ")[0] for text in said] == ["building", "built"]
-    assert "tiny==2.0" in there.manifest()["packages"]
+    packages = there.manifest()["packages"]
+    assert "tiny==2.0" in packages
+    assert f"cloudpickle=={version('cloudpickle')}" in packages  # what is here, not the newest
+    there.close()
+
+
+def test_what_is_installed_here_only_need_not_be_found_for_an_environment(store, monkeypatch):
+    monkeypatch.setattr(building, "NEEDS", ("tiny>=2.0",))
+    monkeypatch.setattr(metadata, "version", lambda name: "9.9")
+    there = store.have(wants())
+    assert there.manifest()["packages"] == ["tiny==3.0"]
     there.close()
 
 

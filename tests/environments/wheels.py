@@ -12,16 +12,24 @@ from packaging.utils import canonicalize_name
 from perdure._environments.building import NEEDS
 
 
-def tiny(folder: Path, version: str, name: str = "tiny", requires: tuple[str, ...] = ()) -> None:
-    """Make a wheel of a package that knows its version, and has a class."""
+def tiny(folder: Path, version: str, name: str = "tiny", start: str = "") -> None:
+    """Make a wheel of a package that knows its version, and has a class.
+
+    Args:
+        folder: Where to.
+        version: Of the package.
+        name: Of the package.
+        start: A line of code that interpreters execute when they start where it is installed.
+    """
     information = f"{name}-{version}.dist-info"
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-    metadata += "".join(f"Requires-Dist: {each}\n" for each in requires)
     files = {
         f"{name}/__init__.py": f"VERSION = {version!r}\n\n\nclass Thing:\n    pass\n",
         f"{information}/METADATA": metadata,
         f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
+    if start:
+        files[f"{name}.pth"] = f"{start}\n"
     files[f"{information}/RECORD"] = "".join(f"{path},,\n" for path in files)
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         for path, text in files.items():

@@ -3,13 +3,16 @@
 import asyncio
 import os
 import select
+import shutil
 import sys
 import time
+from importlib.metadata import distribution
 from pathlib import Path
 
 import msgspec
 import pytest
 
+import perdure
 from perdure._core.ids import root_id
 from perdure._core.model import Bundle, Loader, TaskSpec
 from perdure._engines.local import LocalEngine
@@ -19,6 +22,9 @@ from perdure._wire.framing import FrameReader, decode_from_worker, encode
 from perdure._wire.messages import Assign, Define, Done, Welcome
 
 TOKEN = "a secret"
+
+LOADED = ("blake3", "msgspec", "uvloop")
+"""Packages that every forkserver has loaded."""
 
 
 class Peer:
@@ -159,3 +165,38 @@ def wait_for_end(pid, seconds=60.0):
 @pytest.fixture(name="wait_for_end")
 def _wait_for_end():
     return wait_for_end
+
+
+class Twin:
+    """The folder of an environment that has what workers need from where it is installed here."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.site = folder / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+        python = Path(sys.executable).resolve()
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").symlink_to(python)
+        (folder / "pyvenv.cfg").write_text(
+            f"home = {python.parent}\ninclude-system-site-packages = false\n"
+        )
+        self.site.mkdir(parents=True)
+        (self.site / "perdure").symlink_to(Path(perdure.__file__).parent)
+        for name in LOADED:
+            self._install(distribution(name))
+
+    def _install(self, found):
+        for top in {file.parts[0] for file in found.files or () if len(file.parts) > 1} - {".."}:
+            if top.endswith(".dist-info"):
+                shutil.copytree(found.locate_file(top), self.site / top)
+            elif top != "__pycache__":
+                (self.site / top).symlink_to(found.locate_file(top))
+
+    def information(self, name):
+        (found,) = self.site.glob(f"{name}-*.dist-info")
+        return found
+
+
+@pytest.fixture
+def twin(tmp_path):
+    """Make such environments, by name."""
+    return lambda name: Twin(tmp_path / "environments" / name)

@@ -7,6 +7,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from perdure._engines import stations
@@ -20,11 +21,12 @@ from perdure.errors import EnvironmentBuildError
 class Source:
     """Has the environment that the test itself runs in, when it is allowed to."""
 
-    def __init__(self, error=None):
+    def __init__(self, error=None, folder=Path(sys.prefix)):
         self.asked = []
         self.given = []
         self.free = threading.Event()
         self.error = error
+        self.folder = folder
 
     def __call__(self, recipe, tell, stop):
         self.asked.append(recipe)
@@ -35,8 +37,12 @@ class Source:
         if self.error:
             raise self.error
         lock = os.open(os.devnull, os.O_RDONLY)
-        self.given.append(Environment(Path(sys.prefix), "here", _lock=lock))
+        self.given.append(Environment(self.folder, "here", _lock=lock))
         return self.given[-1]
+
+
+async def no_room(folder):
+    """Have no guests."""
 
 
 async def until(condition):
@@ -65,6 +71,7 @@ def test_an_idle_station_ends_its_forkserver_and_starts_another_when_asked(
     async def scenario(desk):
         source = desk.engine._environments = Source()
         source.free.set()
+        desk.engine._here.room_for = no_room
         peer = await desk.worker(1, recipe=b"a")
         forkserver = desk.engine._stations[b"a"]._server._process.pid
         peer.say(Stop())
@@ -73,6 +80,28 @@ def test_an_idle_station_ends_its_forkserver_and_starts_another_when_asked(
         wait_for_end(forkserver)
         assert (await desk.worker(2, recipe=b"a")).hello.worker == 2
         assert source.asked == [b"a", b"a"]
+
+    at_desk(scenario)
+
+
+def test_guests_are_forked_where_other_workers_are(at_desk, monkeypatch, twin):
+    monkeypatch.setattr(stations, "IDLE_SECONDS", 0.0)
+
+    async def scenario(desk):
+        source = desk.engine._environments = Source(folder=twin("here").folder)
+        source.free.set()
+        host = psutil.Process((await desk.worker(1)).pid).parent()
+        guest = await desk.worker(2, recipe=b"a")
+        assert psutil.Process(guest.pid).parent() == host
+        host.kill()
+        ends = [await desk.exits.get() for _ in range(2)]
+        assert {end.worker for end in ends} == {1, 2}
+        guest = await desk.worker(3, recipe=b"a")  # of the forkserver that follows
+        assert desk.engine._stations[b"a"].server is None
+        assert source.given[-1]._lock >= 0
+        guest.say(Stop())
+        assert (await desk.exits.get()).exit_code == 0
+        await until(lambda: source.given[-1]._lock < 0)
 
     at_desk(scenario)
 

@@ -44,6 +44,7 @@ class Spawn(Message, tag=2):
         bundle: Where its code is; ``files`` is left empty.
         outside: Import path of the interpreter that the run was started with, if that is not the
             one of the worker.
+        inside: Folder of the environment that it works in, if the forkserver is not of that.
     """
 
     worker: int
@@ -51,6 +52,7 @@ class Spawn(Message, tag=2):
     environ: dict[bytes, bytes]
     bundle: Bundle
     outside: tuple[str, ...] = ()
+    inside: str = ""
 
 
 class Kill(Message, tag=3):
@@ -64,6 +66,12 @@ class Limit(Message, tag=4):
 
     worker: int
     memory: int
+
+
+class AskRoom(Message, tag=5):
+    """May workers of the environment in a folder be forked here? Answered by Room."""
+
+    folder: str
 
 
 # --- forkserver -> engine -------------------------------------------------------------------------
@@ -106,8 +114,15 @@ class Low(Message, tag=13):
     memory: LowMemory
 
 
-ToForkserver = Setup | Spawn | Kill | Limit
-FromForkserver = Ready | Spawned | Exited | Low
+class Room(Message, tag=14):
+    """Whether workers of the environment in a folder may be forked here."""
+
+    folder: str
+    is_there: bool
+
+
+ToForkserver = Setup | Spawn | Kill | Limit | AskRoom
+FromForkserver = Ready | Spawned | Exited | Low | Room
 
 decode_to_forkserver = msgspec.msgpack.Decoder(list[ToForkserver]).decode
 decode_from_forkserver = msgspec.msgpack.Decoder(list[FromForkserver]).decode

@@ -5,8 +5,10 @@ import contextlib
 import os
 import socket
 import subprocess
+import sys
+import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from perdure._engines.forkserver_protocol import FromForkserver, decode_from_forkserver
 from perdure._engines.threads import thread_variables
@@ -51,9 +53,13 @@ class Forkserver:
     Args:
         python: The interpreter that it, and the workers, run under.
         variables: Its environment.
+
+    Attributes:
+        owner: The process that has started it.
     """
 
     def __init__(self, python: str, variables: dict[bytes, bytes]) -> None:
+        self.owner = os.getpid()
         self._sock, theirs = socket.socketpair()
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(self._sock.close)
@@ -62,7 +68,7 @@ class Forkserver:
                     python,
                     *_interpreter_flags(),
                     "-c",
-                    _BOOT.format(fd=theirs.fileno(), parent=os.getpid()),
+                    _BOOT.format(fd=theirs.fileno(), parent=self.owner),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -173,6 +179,37 @@ class Forkserver:
         self._stderr.close()
         self._process.kill()
         self._process.wait()
+
+
+_ahead: Forkserver | None = None
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def launched_ahead() -> Iterator[None]:
+    """Have the forkserver of this interpreter boot while its engine is made, if that happens."""
+    global _ahead
+    with _lock:
+        made = Forkserver(sys.executable, without_secrets()) if _ahead is None else None
+        _ahead = _ahead or made
+    try:
+        yield
+    finally:
+        with _lock:
+            is_left = made is not None and made is _ahead
+            _ahead = None if is_left else _ahead
+        if made is not None and is_left:
+            made.abandon()
+
+
+def launch_here() -> Forkserver:
+    """Return a forkserver of this interpreter: the one that boots already, if there is one."""
+    global _ahead
+    with _lock:
+        found, _ahead = _ahead, None
+    if found is not None and found.owner == os.getpid():
+        return found
+    return Forkserver(sys.executable, without_secrets())
 
 
 def _interpreter_flags() -> list[str]:

@@ -15,7 +15,8 @@ Who dies with whom:
 - When the forkserver itself dies, the kernel kills the workers (Linux), the engine kills what is
   left of their groups, reports every worker as exited, and the next spawn launches another one.
 
-Tasks with images have forkservers of their own, one for each environment: see ``stations.py``.
+Workers of tasks with images are forked from it, too, if it has nothing loaded that is another thing
+in their environment; if it has, that gets a forkserver of its own: see ``stations.py``.
 """
 
 import threading
@@ -101,7 +102,9 @@ class LocalEngine:
         """Place a worker."""
         station = self._stations.get(request.recipe)
         if station is None:
-            station = EnvironmentStation(request.recipe, self._environments, self._on_delay)
+            station = EnvironmentStation(
+                request.recipe, self._environments, self._on_delay, self._here
+            )
             self._stations[request.recipe] = station
             self._open(station)
         station.spawn(

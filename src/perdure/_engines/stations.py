@@ -1,15 +1,15 @@
 """Stations: where workers of one interpreter are placed, and what has to be there first.
 
-A station is a forkserver and its workers. This interpreter has one; so has every environment that
-is in use. An environment is had (found, waited for, built) on a thread, while the requests gather;
-its forkserver ends when it has had no worker for a while.
+A station is a forkserver and its workers. This interpreter has one. An environment is had (found,
+waited for, built) on a thread, while the requests gather. Then its workers are forked as guests by
+the forkserver of this interpreter, if that says that there is room: nothing has to be started. If
+not, the environment has a forkserver of its own, which ends when it has had no worker for a while.
 """
 
 import asyncio
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +19,19 @@ import msgspec
 
 from perdure._engines.forkserver_protocol import (
     STARTUP_FAILED,
+    AskRoom,
     Exited,
     FromForkserver,
     Kill,
     Limit,
     Low,
     Ready,
+    Room,
     Setup,
     Spawn,
     Spawned,
 )
-from perdure._engines.launching import Forkserver, without_secrets
+from perdure._engines.launching import Forkserver, launch_here, without_secrets
 from perdure._ports import LowMemory, WorkerDelay, WorkerExit
 from perdure.config import log_path
 from perdure.errors import EnvironmentBuildError, PerdureError
@@ -68,6 +70,11 @@ class Station:
         self.exited: Callable[[WorkerExit], None] = lambda exit_: None
         self.low: Callable[[LowMemory], None] = lambda memory: None
         self._server: Forkserver | None = None
+        self._asked: list[tuple[str, asyncio.Future[bool]]] = []
+
+    def is_served_by(self, server: Forkserver | None) -> bool:
+        """Whether that is its forkserver now."""
+        return server is not None and server is self._server
 
     def launch(self) -> None:
         """Start the forkserver, if there is none."""
@@ -105,6 +112,17 @@ class Station:
         self.workers[request.worker] = 0
         (self._server or self.attach()).send(request)
 
+    async def room_for(self, folder: Path) -> Forkserver | None:
+        """Return its forkserver if that may fork the workers of the environment in a folder."""
+        try:
+            server = self._server or self.attach()
+        except OSError:
+            return None
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._asked.append((str(folder), answer))
+        server.send(AskRoom(str(folder)))
+        return server if await answer else None
+
     def kill(self, worker: int) -> None:
         """End a worker of this station."""
         if self._server is not None:
@@ -122,9 +140,10 @@ class Station:
         if server is not None:
             await server.stop()
         self.workers.clear()
+        self._answer()
 
     def _launched(self) -> Forkserver:
-        return Forkserver(sys.executable, without_secrets())
+        return launch_here()
 
     def _heard(self, message: FromForkserver) -> None:
         match message:
@@ -145,8 +164,16 @@ class Station:
                 )
             case Low(memory):
                 self.low(memory)
+            case Room(folder, is_there):
+                self._answer(folder, is_there=is_there)
             case Ready():
                 pass
+
+    def _answer(self, folder: str = "", *, is_there: bool = False) -> None:
+        """Answer who has asked about a folder; all who have asked, if none is named."""
+        for asked in [asked for asked in self._asked if folder in ("", asked[0])]:
+            self._asked.remove(asked)
+            asked[1].set_result(is_there)
 
     def _gone(self, exit_: WorkerExit) -> None:
         self.workers.pop(exit_.worker, None)
@@ -155,6 +182,7 @@ class Station:
     def _lost(self, output: str) -> None:
         """The forkserver is gone: so are its workers."""
         self._server = None
+        self._answer()
         lost, self.workers = self.workers, {}
         for worker, pid in lost.items():
             if pid:
@@ -170,15 +198,24 @@ class EnvironmentStation(Station):
         recipe: Blob that says what is installed in it.
         source: Where it is had from.
         delayed: Is told what keeps workers from starting.
+        host: Where they are guests, if it has room for them.
     """
 
     def __init__(
-        self, recipe: bytes, source: Source, delayed: Callable[[WorkerDelay], None]
+        self,
+        recipe: bytes,
+        source: Source,
+        delayed: Callable[[WorkerDelay], None],
+        host: Station,
     ) -> None:
         super().__init__()
         self._recipe = recipe
         self._source = source
         self._delayed = delayed
+        self._host = host
+        self._guests: set[int] = set()
+        self._welcomed: Forkserver | None = None  # who has told that there is room
+        self._stays_alone = False
         self._environment: Environment | None = None
         self._waiting: dict[int, Spawn] = {}
         self._getting: asyncio.Task[None] | None = None
@@ -191,11 +228,17 @@ class EnvironmentStation(Station):
         if self._idle is not None:
             self._idle.cancel()
             self._idle = None
-        if self._environment is not None:
+        if self._environment is not None and self._stays_alone:
             try:
                 super().spawn(self._inside(request))
             except OSError as error:  # its interpreter is not there any more
                 self._lost(str(error))
+            return
+        if self._environment is not None and self._host.is_served_by(self._welcomed):
+            self.workers.pop(request.worker, None)
+            self._guests.add(request.worker)
+            self._host.spawn(self._inside(request))
+            self._rest()
             return
         self._waiting[request.worker] = request
         self.workers[request.worker] = 0
@@ -220,19 +263,15 @@ class EnvironmentStation(Station):
         self._close()
 
     async def _get(self) -> None:
-        """Have the environment, and place the workers that wait for it."""
+        """Have the environment and a place for it, and place the workers that wait for that."""
         from perdure._environments.uv import Stopped
 
-        loop = asyncio.get_running_loop()
-
-        def tell(text: str) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(self._tell, text)
-
         try:
-            self._environment = await _on_thread(
-                lambda: self._source(self._recipe, tell, self._give_up)
-            )
+            if self._environment is None:
+                self._environment = await self._had()
+            if not self._give_up.is_set():
+                self._welcomed = await self._host.room_for(self._environment.folder)
+                self._stays_alone = self._welcomed is None
         except Stopped:
             return
         except Exception as error:
@@ -247,6 +286,15 @@ class EnvironmentStation(Station):
                     self.spawn(request)
             self._rest()
 
+    async def _had(self) -> "Environment":
+        loop = asyncio.get_running_loop()
+
+        def tell(text: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(self._tell, text)
+
+        return await _on_thread(lambda: self._source(self._recipe, tell, self._give_up))
+
     def _refuse(self, error: Exception) -> None:
         known = error if isinstance(error, PerdureError) else EnvironmentBuildError(repr(error))
         self._waiting.clear()
@@ -259,12 +307,14 @@ class EnvironmentStation(Station):
 
     def _inside(self, request: Spawn) -> Spawn:
         """Return the request as it is right there: other variables, another import path."""
+        assert self._environment is not None
         bundle = request.bundle
         return msgspec.structs.replace(
             request,
             environ=self._environ(request.environ),
             bundle=msgspec.structs.replace(bundle, sys_path=own_paths(bundle.sys_path)),
             outside=bundle.sys_path,
+            inside="" if self._stays_alone else str(self._environment.folder),
         )
 
     def _environ(self, environ: dict[bytes, bytes]) -> dict[bytes, bytes]:
@@ -309,13 +359,16 @@ class EnvironmentStation(Station):
         self._rest()
 
     def _rest(self) -> None:
-        """End the forkserver after a while if nobody works here."""
+        """After a while, if nobody works here, end the forkserver and leave the environment."""
         if self._idle is None and not self.workers and not self._give_up.is_set():
             self._idle = asyncio.get_running_loop().call_later(IDLE_SECONDS, self._retire)
 
     def _retire(self) -> None:
         self._idle = None
-        if not self.workers:
+        self._guests &= self._host.workers.keys()
+        if self._guests:
+            self._rest()
+        elif not self.workers:
             self.abandon()
             self._close()
 

@@ -1,10 +1,12 @@
 """Filling the folder of an environment with uv."""
 
+import contextlib
 import json
 import os
+import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from blake3 import blake3
@@ -13,7 +15,11 @@ from perdure import _files
 from perdure._environments import indexes
 from perdure._environments.recipe import Install, Project, Recipe, Source, encode_recipe, source
 from perdure._environments.uv import Uv
-from perdure.errors import ConfigurationError, EnvironmentBuildError
+from perdure.errors import (
+    ConfigurationError,
+    EnvironmentBuildError,
+    EnvironmentUnavailableError,
+)
 
 NEEDS = (
     "blake3>=1.0", "cloudpickle>=2.2", "markdown-it-py>=2.2", "msgspec>=0.20", "packaging>=22.0",
@@ -64,8 +70,7 @@ class Builder:
                 "--python", python, str(self._folder), cwd=self._folder.parent,
             )  # fmt: skip
             needs = self._listed("needs", NEEDS)
-            # Every worker imports it, also where Python is told to keep no bytecode.
-            self._install("--requirements", str(needs), "--compile-bytecode")
+            self._install_needs(needs, python)
             fixed = ("--overrides", str(versions)) if versions.exists() else ()
             for number, step in enumerate(recipe.steps):
                 self._take(step, f"{number}", ("--constraints", str(needs), *fixed))
@@ -85,6 +90,18 @@ class Builder:
             "seconds": round(time.monotonic() - began, 3),
         }
         _files.write(self._folder / MANIFEST, json.dumps(manifest, indent=1).encode(), sync=True)
+
+    def _install_needs(self, needs: Path, python: str) -> None:
+        # Every worker imports it, also where Python is told to keep no bytecode.
+        what = ("--requirements", str(needs), "--compile-bytecode")
+        same = self._listed("same", _versions_here() if python == sys.executable else ())
+        try:
+            # What is the same here and there need not be loaded anew: see perdure._worker.guests.
+            self._install(*what, "--constraints", str(same))
+        except EnvironmentUnavailableError:
+            raise
+        except EnvironmentBuildError:  # nobody has these versions
+            self._install(*what)
 
     @property
     def _python(self) -> str:
@@ -127,7 +144,7 @@ class Builder:
                 error.hint = f"Perdure itself needs {', '.join(ours)}: ask for versions that fit"
             raise
 
-    def _listed(self, name: str, lines: Sequence[str]) -> Path:
+    def _listed(self, name: str, lines: Iterable[str]) -> Path:
         path = self._folder / f"{name}.txt"
         path.write_text("".join(f"{line}\n" for line in lines))
         return path
@@ -172,6 +189,14 @@ def _environ() -> dict[str, str]:
         "NO_COLOR": "1",
         "UV_PYTHON_DOWNLOADS": "never",
     }
+
+
+def _versions_here() -> Iterator[str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    for name in (line.partition(">=")[0] for line in NEEDS):
+        with contextlib.suppress(PackageNotFoundError):  # on the import path only
+            yield f"{name}=={version(name)}"
 
 
 def _check_unchanged(recipe: Recipe) -> None:

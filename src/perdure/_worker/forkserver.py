@@ -22,11 +22,13 @@ from perdure._engines.cells import Cause, Cells
 from perdure._engines.cgroups import groups
 from perdure._engines.forkserver_protocol import (
     STARTUP_FAILED,
+    AskRoom,
     Exited,
     Kill,
     Limit,
     Low,
     Ready,
+    Room,
     Setup,
     Spawn,
     Spawned,
@@ -34,6 +36,7 @@ from perdure._engines.forkserver_protocol import (
 )
 from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
+from perdure._worker import guests
 from perdure._worker import main as worker_main
 from perdure._worker.watch import watch
 from perdure.config import log_path
@@ -148,6 +151,8 @@ class _Forkserver:
                         self._kill(worker)
                     case Limit(worker, memory):
                         self._limit(worker, memory)
+                    case AskRoom(folder):
+                        self._send(Room(folder, guests.may_move_in(Path(folder))))
         return bool(data)
 
     def _set_up(self, setup: Setup) -> None:

@@ -15,7 +15,7 @@ from perdure._engines.forkserver_protocol import Setup, Spawn
 from perdure._version.environment import stand_for
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.messages import PROTOCOL, Hello, ToWorker, Welcome
-from perdure._worker import async_executor, death, loader, secrets, sync_executor
+from perdure._worker import async_executor, death, guests, loader, secrets, sync_executor
 from perdure._worker.logs import LogCapture
 from perdure.config import log_path
 from perdure.errors import ProtocolError, StorageError
@@ -57,6 +57,8 @@ def work(setup: Setup, request: Spawn, parent: int) -> int:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     _adopt_environment(request.environ)
+    if request.inside:
+        guests.move_in(Path(request.inside))
     _adopt_bundle(request.bundle)
     if request.outside:
         stand_for(request.outside, request.bundle.python)

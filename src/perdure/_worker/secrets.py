@@ -2,8 +2,6 @@
 
 import atexit
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +23,9 @@ def adopt(secrets: Sequence[SecretValue]) -> Mask:
 def _file(value: bytes) -> bytes:
     """Return the path of a file with the value that ends with this process."""
     if not hasattr(os, "memfd_create"):  # not Linux
+        import shutil
+        import tempfile
+
         folder = tempfile.mkdtemp(prefix="perdure-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         path = Path(folder) / "secret"

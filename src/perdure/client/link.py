@@ -34,6 +34,18 @@ def runtime() -> "Runtime":
     return _embedded.runtime()
 
 
+@contextmanager
+def runtime_ahead() -> Iterator[None]:
+    """The runtime is about to be needed: what takes longest to start does so from now on."""
+    if running() is not None:
+        yield
+        return
+    from perdure._engines.launching import launched_ahead
+
+    with launched_ahead():
+        yield
+
+
 def running() -> "Runtime | None":
     """Return the runtime if this process has started it."""
     embedded = sys.modules.get("perdure._embedded")

@@ -1,5 +1,6 @@
 """Starting runs: ``run``, ``with_runcontext``, ``resume``; and finding them again."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -182,11 +183,7 @@ def checked_phase(phase: str) -> Phase:
 def _start(
     task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
 ) -> Run:
-    from perdure import _serde
-    from perdure._api import caching, recipes
     from perdure._api.task import Task
-    from perdure._version.snapshot import snapshot
-    from perdure.client.secrets import check_secrets
 
     refuse_inside_action("run")
     if not isinstance(task, Task):
@@ -196,6 +193,23 @@ def _start(
             "it: perdure.run(main, x=1)",
         )
     context.apply_durability()
+    known = link.find(context.name) if context.name else None
+    with contextlib.nullcontext() if known else link.runtime_ahead():
+        row = _row(task, args, kwargs, context)
+        if known is None:
+            known = _submit(row)
+    if known is not None:
+        attaching.attach(known, row, strict=context.strict)
+    return Run(row.name)
+
+
+def _row(
+    task: "Task[..., Any]", args: tuple[Any, ...], kwargs: dict[str, Any], context: RunContext
+) -> RunRow:
+    """Return the run that is asked for; what it refers to is stored."""
+    from perdure import _serde
+    from perdure._api import caching, recipes
+
     bound = task.bind(args, kwargs)
     blobs = link.blobs()
     encoded = _serde.dumps(bound, blobs)
@@ -212,7 +226,8 @@ def _start(
         raise NotSupportedError(spec.image.unapplied, task=task.name)
     if spec.cache is not None:
         caching.store_facts(spec.cache, blobs)
-    row = RunRow(
+    declare((spec.queue, context.queue))
+    return RunRow(
         name=context.name or new_name(task.name),
         spec=spec,
         inputs=encoded.data,
@@ -223,19 +238,21 @@ def _start(
         options=context.encoded(),
         created=time.time(),
     )
-    declare((spec.queue, context.queue))
-    known = link.find(row.name) if context.name else None
-    if known is None:
-        row.bundle = snapshot(blobs)
-        if spec.reuse.secrets:
-            check_secrets(row)
-        try:
-            link.runtime().submit(row)
-        except RunConflictError:  # another process was faster with the same name
-            known = link.get(row.name)
-    if known is not None:
-        attaching.attach(known, row, strict=context.strict)
-    return Run(row.name)
+
+
+def _submit(row: RunRow) -> RunRow | None:
+    """Start a run; return it if there is one of that name."""
+    from perdure._version.snapshot import snapshot
+    from perdure.client.secrets import check_secrets
+
+    row.bundle = snapshot(link.blobs())
+    if row.spec.reuse.secrets:
+        check_secrets(row)
+    try:
+        link.runtime().submit(row)
+    except RunConflictError:  # another process was faster with the same name
+        return link.get(row.name)
+    return None
 
 
 def refuse_inside_action(verb: str) -> None:
