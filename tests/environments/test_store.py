@@ -219,7 +219,7 @@ def test_a_python_that_is_not_installed_is_named_with_those_that_are(store, monk
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
     here = ".".join(map(str, sys.version_info[:3]))
-    with pytest.raises(EnvironmentBuildError, match=r"Python 3\.99 is not installed") as failed:
+    with pytest.raises(EnvironmentBuildError, match=r"no Python 3\.99") as failed:
         store.have(Recipe(python="3.99"))
     assert here in failed.value.message
 
