@@ -6,7 +6,7 @@ from core.driver import Driver, Stage, spec
 from core.test_queues import ROOT, calls, driver_with, journal_with
 from perdure._core.explaining import explain
 from perdure._core.lifecycle import Ended
-from perdure._core.model import Outcome, TaskSpec
+from perdure._core.model import Outcome, Reuse, TaskSpec
 from perdure._core.orders import Room, Shut
 from perdure._core.overview import overview
 from perdure._core.reasons import NoSlot, QueueFull
@@ -253,33 +253,47 @@ def test_a_run_that_its_queue_has_admitted_is_not_held_back_by_those_who_wait_fo
         assert let_in(driver) == wishes[: k + 1]  # one at a time
         job = driver.call(first, JOB, k)
         assert job.stage is Stage.RUNNING
+        assert let_in(driver) == wishes[: k + 1]
         driver.end(job)
     driver.end(first)
     assert driver.ended
 
 
+def test_no_more_than_one_call_of_such_a_run_waits_for_a_start() -> None:
+    driver = driver_with(concurrency=1, depth=1, starts=1, period=3600.0)
+    first = driver.start(ROOT, queue="q")
+    calls(driver, driver.start(ROOT, "elsewhere"), 1, JOB)
+    wishes = [wish(driver, first, k=k) for k in range(2)]
+    assert driver.call(first, JOB).stage is Stage.QUEUED
+    assert let_in(driver) == wishes[:1]
+
+
+def test_runs_that_wait_to_be_admitted_take_no_room_from_calls() -> None:
+    driver = driver_with(concurrency=1, depth=1)
+    for name in ("first", "second", "third"):
+        driver.start(ROOT, name, queue="q")
+    elsewhere = driver.start(ROOT)
+    assert wish(driver, elsewhere) in let_in(driver)
+
+
 # --- standstill -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("others", [0, 1])
-def test_p8_parents_that_keep_what_the_line_waits_for_give_way_unless_it_moves(others: int) -> None:
-    journal = journal_with(concurrency=1, depth=1)
-    driver = Driver(8, journal, memory=10)
+@pytest.mark.parametrize("moves", [False, True])
+def test_p8_parents_that_keep_what_the_line_waits_for_give_way_unless_it_moves(moves: bool) -> None:
+    driver = Driver(8, journal_with(concurrency=2, depth=1), memory=10)
     root = driver.start(ROOT)
-    busy = driver.call(root, JOB)
     parents = calls(driver, root, 2, spec("parent", is_async=True, memory=5))
     big = driver.call(root, spec("big", memory=3, queue="q"))
-    moving = [driver.call(root, spec("other", queue="q"), k) for k in range(others)]
+    if moves:
+        driver.hold_workers = True
+        driver.call(root, spec("other", queue="q", reuse=Reuse("slow to start")))
     for parent in parents:
         wish(driver, parent)
-    driver.end(busy)  # `big` lacks memory
-    if others:
-        assert moving[0].stage is Stage.RUNNING
-        again = driver.call(root, spec("other", queue="q"), 9)
-        assert again.stage is Stage.QUEUED
+    assert let_in(driver) == []
     driver.after(2.0)
     driver.after(2.0)
-    assert driver.killed == [] if others else len(driver.killed) == 1
+    assert len(driver.killed) == (0 if moves else 1)
     assert big.stage is Stage.QUEUED
 
 

@@ -137,12 +137,16 @@ def test_p8_an_aborted_run_stops_at_once_and_leaves_nothing_behind(seed: int) ->
 
 
 @pytest.mark.parametrize(
-    ("weather", "seed"), [(name, seed) for name in WEATHERS for seed in (1, 2)]
+    ("weather", "seed", "queued"),
+    [(name, seed, seed > 1) for name in WEATHERS for seed in (1, 2)],
 )
 def test_p7_at_any_moment_everything_that_is_not_done_says_what_it_waits_for(
-    weather: str, seed: int
+    weather: str, seed: int, queued: bool
 ) -> None:
     world = world_of(weather, seed)
+    if queued:
+        faults = WEATHERS[weather]
+        world = World(seed, faults, cores=4, program=make_queued(seed, generous=faults.guilty))
     world.plan_faults()
     looks = 0
     while world.result is None and looks < 50:
