@@ -50,6 +50,19 @@ def parked(driver: Driver, task: Any = None, seconds: float = 100.0) -> tuple[Ac
     return root, nap
 
 
+def test_runs_that_wait_share_workers_once_one_of_their_task_has_waited() -> None:
+    d = driver(cpu=2)
+    d.hold_workers = True
+    roots = [d.start(spec("root", is_async=True), f"run{k}") for k in range(20)]
+    d.hold_workers = False
+    d.settle()
+    while waiting := [root for root in roots if root.attempt is not None and not root.children]:
+        for root in waiting:
+            d.sleep(root, AFTER / 2)  # too short to be parked
+    assert all(root.attempt is not None for root in roots)
+    assert len(d.machine.scheduler.workers) <= 3
+
+
 def test_a_long_sleep_parks_its_caller_at_once() -> None:
     d = driver()
     root, nap = parked(d)

@@ -32,6 +32,7 @@ from perdure._core.remarks import Remarks
 from perdure._core.rows import place_of, show_unfinished
 from perdure._core.scheduling import Scheduler
 from perdure._core.sharing import Ask, Grant
+from perdure._core.staffing import makes_calls
 from perdure._core.standstill import Standstill
 from perdure._core.state import (
     CALLED_LIMIT,
@@ -257,7 +258,6 @@ class Machine:
             return
         if caller.wishes:
             self.backpressure.made(caller, action)
-        caller.action.task.makes_calls = True  # type: ignore[union-attr]  # tasks make calls
         child = self._child(caller, action, spec.name, "task", inputs, blobs, group)
         if child is None:
             return
@@ -316,6 +316,8 @@ class Machine:
             caller.called.add(action)
         if kind in WAITED_FOR:
             caller.outstanding += 1
+            if not parent.task.makes_calls:  # type: ignore[union-attr]  # only tasks make calls
+                makes_calls(parent.task, kind)  # type: ignore[arg-type]
             if caller.outstanding == 1 and caller.worker.pool.is_async:
                 self.scheduler.block(caller)
         existing = run.actions.get(action)

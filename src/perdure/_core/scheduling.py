@@ -98,6 +98,7 @@ class Scheduler:
             lane = self.lanes.of(pool, demand, spec.queue)
             shortage = self.ledger.shortage(demand) or self.devices.shortage(demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
+            task.makes_calls = spec in pool.callers
         return task
 
     # --- placement --------------------------------------------------------------------------------

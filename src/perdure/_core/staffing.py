@@ -1,13 +1,27 @@
 """How many workers a pool has: within its policy's bounds, and for how long without work."""
 
 from perdure._core.model import MANY
-from perdure._core.state import Pool, Worker
+from perdure._core.state import Pool, Task, Worker
 
 IDLE_SECONDS = 60.0
 """Where no policy says otherwise, an idle worker is kept this long; those beyond one per core
 ``SURPLUS_SECONDS``."""
 
 SURPLUS_SECONDS = 5.0
+
+
+def makes_calls(task: Task, kind: str) -> None:
+    """An attempt of the task waits for a call; what is known of it, other runs need not learn.
+
+    Otherwise each run of many would have the first attempt of its root in a worker of its own.
+    """
+    if kind != "task" and not task.modest:
+        return  # who only sleeps, and keeps memory over it, must not be first where there is little
+    task.makes_calls = True
+    task.lane.pool.callers.add(task.spec)
+    for run in task.lane.queues:
+        if (waiting := run.tasks.get(task.spec)) is not None:
+            waiting.makes_calls = True
 
 
 def missing(pool: Pool, more: int) -> int:

@@ -72,7 +72,7 @@ class Task:
         shortage: Why no node could ever meet its demand, or "".
         modest: It asks for cores that there are, and for nothing else.
         seconds: Moving average of an attempt's duration; None before the first.
-        makes_calls: An attempt of it has called children: it is an orchestrator.
+        makes_calls: An attempt of it, in whichever run, has waited for calls: it orchestrates.
     """
 
     spec: TaskSpec
@@ -371,6 +371,7 @@ class Pool:
         together: It is more than one.
         run: The only run that uses them, if there is but one.
         delay: What was last said to keep its workers from starting, "" once one has.
+        callers: Those of its tasks that are known to make calls.
     """
 
     key: PoolKey
@@ -385,6 +386,7 @@ class Pool:
     killed_starts: int = 0
     run: "Run | None" = None
     delay: str = ""
+    callers: set[TaskSpec] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.concurrency = self.reuse.concurrency
