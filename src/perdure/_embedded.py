@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from uvloop import new_event_loop
@@ -20,7 +20,7 @@ from perdure._engines.cells import Division
 from perdure._engines.local import LocalEngine
 from perdure._engines.machine import capacity_of_this_machine
 from perdure._journal.rows import error_line
-from perdure._pending import Pending, call
+from perdure._pending import call
 from perdure._wire.asking import ask
 from perdure._wire.requests import Abort
 from perdure.config import Config
@@ -87,7 +87,6 @@ class Runtime:
             self.controller = self._assemble(config, engine, undo)
             self._emitter = self._make_emitter(config)
             undo.pop_all()
-        self._ends: dict[str, Pending[RunRow]] = {}
         self._closed = False
         self._loop = new_event_loop()
         self._thread = threading.Thread(target=self._work, name="perdure-controller", daemon=True)
@@ -168,7 +167,7 @@ class Runtime:
         Raises:
             RunConflictError: The name exists.
         """
-        self._watch(row.name, self.controller.submit(row))
+        self._run(self.controller.submit(row))
         if self._emitter is not None:
             self._emitter.follow(row.name, None)
 
@@ -190,26 +189,9 @@ class Runtime:
         row = self.load(name)
         if row.phase.final and not (retry_failed and row.phase is not Phase.SUCCEEDED):
             return
-        self._watch(name, self.controller.drive(name, strict=strict, mixed=mixed))
+        self._run(self.controller.drive(name, strict=strict, mixed=mixed))
         if self._emitter is not None:
             self._emitter.follow(name, row.phase)
-
-    def _watch(self, name: str, work: "Coroutine[Any, Any, asyncio.Future[RunRow]]") -> None:
-        async def follow() -> None:
-            ended = await work
-            self._ends[name] = Pending()
-            ended.add_done_callback(partial(self._over, name))
-
-        self._run(follow())
-
-    def _over(self, name: str, ended: "asyncio.Future[RunRow]") -> None:
-        """Pass the end on; from now on the journal tells of the run, unless it could not."""
-        end, error = self._ends[name], ended.exception()
-        if error is not None:
-            end.fail(error)
-        else:
-            del self._ends[name]
-            end.succeed(ended.result())
 
     def load(self, name: str) -> RunRow:
         """Return the run as the journal has it.
@@ -232,7 +214,7 @@ class Runtime:
         """Wait until the run has ended or was interrupted; return it, or None after ``timeout``."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            end = self._ends.get(name)
+            end = self.controller.ends.of(name)
             if end is not None:
                 left = None if deadline is None else deadline - time.monotonic()
                 return end.result() if end.wait(left) else None
@@ -251,7 +233,7 @@ class Runtime:
 
         A run that nobody drives is taken over for the purpose.
         """
-        if name in self._ends and not self._ends[name].is_done:
+        if self.controller.ends.is_awaited(name):
             self._run(self._abort(name, action))
             return
         row = self.load(name)
@@ -293,12 +275,12 @@ class Runtime:
         """Finish what was started, unless the program ends because of an error or a Ctrl-C."""
         if self._closed or self.pid != os.getpid():
             return
-        unfinished = [name for name, end in self._ends.items() if not end.is_done]
+        unfinished = self.controller.ends.unfinished()
         if unfinished and getattr(sys, "last_type", None) is None:
             _warn(f"waiting for {_listed(unfinished)} (Ctrl-C leaves it resumable)")
             with contextlib.suppress(KeyboardInterrupt, Exception):
                 self._await(unfinished)
-        left = [name for name, end in self._ends.items() if not end.is_done]
+        left = self.controller.ends.unfinished()
         self.shutdown()
         for name in left[:MANY_RUNS]:
             _warn(f"run {name} was interrupted; go on with: perdure resume {name}")

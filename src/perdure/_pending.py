@@ -15,7 +15,8 @@ from typing import Any, Generic, TypeVar
 T = TypeVar("T")
 
 _LOOK_SECONDS = 1.0
-"""How late another waiting thread may be if one was struck in passing the gate."""
+"""How late another waiting thread may be if one was struck in passing the gate, or if two made a
+gate at the same moment."""
 
 
 class Pending(Generic[T]):
@@ -28,8 +29,7 @@ class Pending(Generic[T]):
     __slots__ = ("_error", "_gate", "_result", "is_done")
 
     def __init__(self) -> None:
-        self._gate = threading.Lock()
-        self._gate.acquire()  # closed until there is something to fetch
+        self._gate: threading.Lock | None = None  # who waits makes it
         self._result: T | None = None
         self._error: BaseException | None = None
         self.is_done = False
@@ -47,6 +47,10 @@ class Pending(Generic[T]):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for it, at most for so many seconds; return whether it is there."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self._gate is None:
+            gate = threading.Lock()
+            gate.acquire()  # closed until there is something to fetch
+            self._gate = gate
         while not self.is_done:
             left = _LOOK_SECONDS if deadline is None else deadline - time.monotonic()
             if left <= 0:
@@ -64,7 +68,8 @@ class Pending(Generic[T]):
 
     def _finish(self) -> None:
         self.is_done = True
-        self._gate.release()
+        if self._gate is not None:
+            self._gate.release()
 
 
 def call(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> T:

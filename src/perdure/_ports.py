@@ -132,6 +132,9 @@ class Journal(Protocol):
     def forget(self, run: int) -> None:
         """Drop what is kept in memory for :meth:`lookup`: nothing is asked about the run soon."""
 
+    def relax(self) -> None:
+        """Free the memory that is kept only for speed."""
+
     def release(self, run: int, epoch: int) -> None:
         """Give the lease back; a stale epoch changes nothing."""
 

@@ -16,7 +16,8 @@ from typing import Any
 from perdure._controller.consulting import Consulting
 from perdure._controller.crew import Crew
 from perdure._controller.dormancy import Dormant, Dormitory
-from perdure._controller.driven import Driven, at_end, of_run, options
+from perdure._controller.driven import Driven, at_end, lost, of_run, options, take_lease
+from perdure._controller.ends import Ends
 from perdure._controller.errands import run_errand
 from perdure._controller.inquiries import look_up, missing_children, next_page
 from perdure._controller.presence import Presence, is_alive
@@ -81,6 +82,7 @@ class Controller:
         self.machine.parking.after = config.park_after
         self.crew = Crew(self, echo)
         self.runs: dict[int, Driven] = {}
+        self.ends = Ends()
         self.dormitory = Dormitory(self)
         self._settling = False
         self._stopping = False
@@ -118,8 +120,8 @@ class Controller:
 
     # --- runs -------------------------------------------------------------------------------------
 
-    async def submit(self, row: RunRow) -> "asyncio.Future[RunRow]":
-        """Create a run and drive it; the future ends when the run does.
+    async def submit(self, row: RunRow) -> None:
+        """Create a run and drive it; ``ends`` tell of its end.
 
         Raises:
             RunConflictError: The name exists.
@@ -127,15 +129,10 @@ class Controller:
         """
         async with self.starting:
             await self._queueing.refuse_if_full(options(row).queue, row.name)
-            row.key = await self.scribe.call(self.journal.create_run, row)
-            return await self._drive(row, fresh=True)
+            await self._drive(row)
 
-    async def drive(
-        self, name: str, *, strict: bool = False, mixed: bool = False
-    ) -> "asyncio.Future[RunRow]":
+    async def drive(self, name: str, *, strict: bool = False, mixed: bool = False) -> None:
         """Go on with a run of the journal, whose code may have changed (``mixed``).
-
-        The future ends when the run does.
 
         Raises:
             RunNotFoundError: There is none of that name.
@@ -146,35 +143,23 @@ class Controller:
             if row is None:
                 raise RunNotFoundError(f"there is no run {name!r} in {self.config.home}")
             driven = self.runs.get(row.key)
-            if driven is not None and driven.finishing is None:
-                return driven.ended
-            if (dormant := self.dormitory.get(row.key)) is not None:
-                return dormant.ended
+            if self.ends.is_awaited(name):
+                return
             if driven is not None and driven.finishing is not None:
                 await driven.finishing
-            return await self._drive(row, fresh=False, strict=strict, mixed=mixed)
+            await self._drive(row, strict=strict, mixed=mixed)
 
     async def take_up(self, row: RunRow, dormant: Dormant) -> None:
         """Go on with a run that was dormant."""
-        strict, mixed = dormant.strict, dormant.mixed
-        await self._drive(row, fresh=False, strict=strict, mixed=mixed, ended=dormant.ended)
+        await self._drive(row, strict=dormant.strict, mixed=dormant.mixed)
 
-    async def _drive(
-        self,
-        row: RunRow,
-        *,
-        fresh: bool,
-        strict: bool = False,
-        mixed: bool = False,
-        ended: "asyncio.Future[RunRow] | None" = None,
-    ) -> "asyncio.Future[RunRow]":
-        journal, call = self.journal, self.scribe.call
+    async def _drive(self, row: RunRow, *, strict: bool = False, mixed: bool = False) -> None:
         given = options(row)
         root, recover = root_id(row.name), 0
         if given.recover_from:
             root, recover = await self._origin(given.recover_from)
-        epoch = await call(journal.acquire, row.key, self.presence.name, self._is_alive)
-        last_seq = 0 if fresh else await call(journal.last_seq, row.key)
+        lease = self.scribe.call(take_lease, self.journal, row, self.presence.name, self._is_alive)
+        epoch, last_seq = await lease
         run = Run(
             key=row.key,
             name=row.name,
@@ -192,13 +177,12 @@ class Controller:
             queue=self.machine.scheduler.queues.get(given.queue),
             next_seq=last_seq + 1,
         )
-        ended = ended or self._loop.create_future()
-        self.runs[row.key] = Driven(run, ended, row)
+        self.ends.expect(row.name)
+        self.runs[row.key] = Driven(run, row)
         with self.batch():
             now, phase = self.machine.now, Phase.QUEUED if run.queue else Phase.RUNNING
             self.machine.effects.rows.append(RunEnd(run=row.key, phase=phase, at=now))
             self.machine.start_run(run, row.spec, root, row.inputs, row.blobs)
-        return ended
 
     async def _origin(self, name: str) -> tuple[bytes, int]:
         """Return the root id that a rerun shares with the run it began with, and that run's key."""
@@ -239,8 +223,7 @@ class Controller:
             self.scribe.commit([end], [], {run.key: run.epoch})
         with contextlib.suppress(StorageError):  # the lease ends with this process in any case
             await self.scribe.call(self.journal.release, run.key, run.epoch)
-        if not driven.ended.done():
-            driven.ended.set_result(at_end(driven, decided))
+        self.ends.tell(at_end(driven, decided))
 
     def _is_alive(self, owner: str) -> bool:
         return is_alive(self.config.controllers, owner)
@@ -414,14 +397,7 @@ class Controller:
         if self.dormitory.lost(key) or driven is None:
             return
         self.machine.drop_run(key)
-        if not driven.ended.done():
-            driven.ended.set_exception(
-                LeaseLostError(
-                    "another controller has taken the run over",
-                    run=driven.row.name,
-                    hint="wait for it there: the run goes on",
-                )
-            )
+        self.ends.fail(driven.row.name, lost(driven.row.name))
 
     def is_bad(self, answer: "asyncio.Future[Any]") -> bool:
         """Whether the journal could not answer; then nothing can be recorded, either."""
@@ -435,8 +411,7 @@ class Controller:
         for key, driven in list(self.runs.items()):
             del self.runs[key]
             self.machine.drop_run(key)
-            if not driven.ended.done():
-                driven.ended.set_exception(of_run(error, driven.row.name))
+            self.ends.fail(driven.row.name, of_run(error, driven.row.name))
             self.in_background(self._release(driven.run))
         self.dormitory.fail(error)
         with self.batch():
@@ -446,10 +421,10 @@ class Controller:
 
     def _run_ended(self, run: Run, outcome: Outcome) -> None:
         driven = self.runs.get(run.key)
-        if driven is None or driven.ended.done():
+        if driven is None or driven.finishing is not None:
             return
         self.crew.look()  # what tasks printed comes before what follows the run
-        driven.ended.set_result(at_end(driven, outcome))
+        self.ends.tell(at_end(driven, outcome))
         driven.finishing = self.in_background(self._finish(run))
 
     def in_background(self, work: "Coroutine[Any, Any, None]") -> "asyncio.Task[None]":

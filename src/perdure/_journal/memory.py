@@ -99,6 +99,9 @@ class MemoryJournal:
     def forget(self, run: int) -> None:
         """Nothing to do: it is all in memory."""
 
+    def relax(self) -> None:
+        """Likewise."""
+
     def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
         """Write all rows of runs whose epoch is current; return the other runs."""
         runs = epochs.keys() | {row.run for row in rows}

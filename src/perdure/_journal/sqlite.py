@@ -151,6 +151,11 @@ class SqliteJournal:
         with self._guarded():
             self._lookup.drop(run)
 
+    def relax(self) -> None:
+        """Free the pages that are kept in memory."""
+        with self._guarded() as db:
+            db.execute("PRAGMA shrink_memory")
+
     def commit(self, rows: Sequence[Row], epochs: dict[int, int]) -> frozenset[int]:
         """Write the rows of runs whose epoch is current, in one transaction; return the others."""
         if len(rows) == 1 and len(epochs) == 1 and self._is_lone(rows[0], epochs):

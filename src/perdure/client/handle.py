@@ -34,6 +34,8 @@ class Run:
         name: Unique name, under which any process of the same home finds the run again.
     """
 
+    __slots__ = ("name",)
+
     get: "ClassVar[Twofold[[str], Run]]"
     """What Flyte 2 calls :func:`perdure.get_run`."""
 
