@@ -268,7 +268,7 @@ class FixedMemory:
         return {WORKER}
 
     def held(self, pid):
-        return 70 * MIB
+        return 70 * MIB if pid == WORKER else 0
 
 
 class Divider:

@@ -139,6 +139,16 @@ def test_who_uses_more_than_the_limit_is_found_with_all_its_processes(kernel, ti
     assert watch.look([10]) == [([10, 11], MemoryUse(100 * MIB, 160 * MIB, 40 * MIB))]
 
 
+def test_what_a_fresh_worker_holds_nobody_has_left_behind(kernel, timeless):
+    kernel.process(os.getpid(), held=25)  # the process that workers are forked from
+    kernel.process(10, 1, 10, resident=30, held=30)
+    watch = Watch(kernel.memory())
+    watch.limit(10, 100 * MIB)
+    kernel.process(10, 1, 10, resident=105, held=105, share=105)
+    assert watch.look([10]) == [([10], MemoryUse(100 * MIB, 105 * MIB, 5 * MIB))]
+    assert watch.stopped(10).peak > 130 * MIB
+
+
 def test_who_was_started_since_the_last_search_ends_with_the_worker(kernel, timeless):
     kernel.process(10, 1, 10, resident=40, held=40)
     watch = Watch(kernel.memory())

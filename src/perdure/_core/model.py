@@ -331,7 +331,8 @@ class MemoryUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
     Attributes:
         limit: What it might use: the request of what it executed.
         peak: The most it was seen to use, with all processes it had started.
-        before: What of that was there before it began to execute what it was stopped for.
+        before: What of that was there before it began to execute what it was stopped for, beyond
+            what a fresh worker begins with: others have left it behind.
     """
 
     limit: int

@@ -12,6 +12,7 @@ known. Workers of tasks that declare no memory are not looked at; for the machin
 ``/proc/meminfo`` is read once a second while nothing is scarce.
 """
 
+import os
 import sys
 import time
 from collections.abc import Collection, Mapping
@@ -33,10 +34,17 @@ SHARE_LOOKING, SHARE_SEARCHING = 0.05, 0.003
 
 
 class _Watched(msgspec.Struct):
-    """A worker whose memory is limited, and how much its processes were seen to use."""
+    """A worker whose memory is limited, and how much its processes were seen to use.
+
+    Attributes:
+        limit: What they may use.
+        before: What they held when that was said; ``left``: beyond what a fresh worker holds.
+        peak: The most they were seen to use since.
+    """
 
     limit: int
     before: int
+    left: int
     peak: int
 
 
@@ -60,7 +68,8 @@ class Watch:
             self._watched.pop(pid, None)
             return
         before = sum(map(self._memory.held, self._trees.known(pid)))
-        self._watched[pid] = _Watched(limit, before, before)
+        fresh = self._memory.held(os.getpid())  # whose pages a worker begins with
+        self._watched[pid] = _Watched(limit, before, max(0, before - fresh), before)
         self._due = min(self._due, time.monotonic() + SOONEST)
 
     def stopped(self, pid: int) -> MemoryUse | None:
@@ -73,7 +82,7 @@ class Watch:
         if watched is None:
             return None
         peak = max(watched.peak, watched.before + watched.limit + PAGE)
-        return MemoryUse(watched.limit, peak, watched.before)
+        return MemoryUse(watched.limit, peak, watched.left)
 
     def forget(self, pid: int) -> None:
         """The worker is gone."""
@@ -101,7 +110,7 @@ class Watch:
             watched.peak = max(watched.peak, used)
             room = min(room, watched.limit - used)
             if used > watched.limit:
-                over.append((pid, MemoryUse(watched.limit, used, watched.before)))
+                over.append((pid, MemoryUse(watched.limit, used, watched.left)))
         cost = time.process_time() - began
         pause = min(max(room / GROWTH, SOONEST, cost / SHARE_LOOKING), LATEST)
         self._due = time.monotonic() + pause
