@@ -140,8 +140,7 @@ class Action(msgspec.Struct, eq=False, gc=False):
         behind: Where it queues after it was stopped for what it kept; (): at its own place.
         called_again: A later attempt of the parent has called it while it was being stopped.
         cache: What is known of its key, if its value is kept for all runs.
-        resumes: Its attempt was parked: the next one is the same for people, and goes on with its
-            number, its start and its time limits.
+        resumes: It was parked: its next attempt has the number, start and limits of the last one.
         is_entrant: It is the root of a run that its queue has not admitted yet.
     """
 
@@ -240,8 +239,7 @@ class Attempt(msgspec.Struct, eq=False, gc=False):
         blocked: It waits for children and has given its cpu share back.
         awaits: Child that ends the wait of a sync attempt; b"": any.
         delivered: Outcomes it has been told.
-        resuming: It could go on, once its cpu share is free.
-        held: What it is told then.
+        resuming: It could go on, once its cpu share is free; ``held``: what it is told then.
         calls: Calls it has made.
         replays: Its calls are recalled from the journal first.
         called: Ids of its calls, if it replays, up to ``CALLED_LIMIT`` of them.
