@@ -5,8 +5,6 @@ import os
 import threading
 from pathlib import Path
 
-import pytest
-
 import perdure
 
 top = perdure.TaskEnvironment("top")
@@ -100,7 +98,7 @@ class NoModelError(Exception):
     """The hook's own."""
 
 
-@stuck.on_start(timeout=0.3)
+@stuck.on_start(timeout=1)
 def hangs() -> None:
     leave_mark("hangs")
     threading.Event().wait()
@@ -118,8 +116,7 @@ def fill() -> None:
     ctx.state["again"] = {"home": ctx.state["home"]}
     assert "again" in ctx.state
     assert "other" not in ctx.state
-    with pytest.raises(AttributeError, match="a start-up hook has"):
-        print(ctx.run)
+    assert not hasattr(ctx, "run")
 
 
 @filled.task
