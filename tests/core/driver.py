@@ -416,6 +416,12 @@ class Driver:
         self.machine.done(action.attempt.handle, ended)
         self.settle()
 
+    def begin(self, action: Action) -> None:
+        """The code of the action begins."""
+        assert action.attempt is not None
+        self.machine.scheduler.queues.begun(action.attempt, self.now)
+        self.settle()
+
     def abort(self, action: Action) -> None:
         """Somebody stops the run of the action, or the action."""
         self.machine.abort(action.run, action.id, "enough")

@@ -153,6 +153,47 @@ def test_no_more_start_in_any_period_than_the_rate_allows() -> None:
     assert started[-1] - started[0] == pytest.approx(20.0, abs=0.5)
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_period_begins_when_code_begins_however_long_it_took_to_get_there(whole: bool) -> None:
+    driver = driver_with(starts=2, period=10.0)
+    if whole:
+        jobs = [driver.start(ROOT, f"run {k}", queue="q") for k in range(5)]
+    else:
+        jobs = calls(driver, driver.start(ROOT), 5)
+    driver.after(30.0)
+    assert running(jobs) == [0, 1]
+    driver.begin(jobs[0])
+    driver.after(4.0)
+    driver.begin(jobs[1])
+    driver.begin(jobs[1])  # whoever says so twice has not begun twice
+    driver.after(5.0)
+    assert running(jobs) == [0, 1]
+    driver.after(1.3)
+    assert running(jobs) == [0, 1, 2]
+    driver.after(4.0)
+    assert running(jobs) == [0, 1, 2, 3]
+
+
+def test_one_that_died_may_have_begun_until_then() -> None:
+    driver = driver_with(starts=1, period=10.0)
+    job, other = calls(driver, driver.start(ROOT), 2)
+    driver.after(30.0)
+    driver.kill(job)
+    driver.after(9.0)
+    assert running([job, other]) == []
+    driver.after(1.3)
+    assert running([job, other]) == [0]
+
+
+def test_what_has_begun_and_was_not_told_of_counts_for_those_that_come_after() -> None:
+    journal = journal_with(starts=2, period=10.0)
+    driver = Driver(8, journal, owner="first")
+    jobs = calls(driver, driver.start(ROOT), 2)
+    driver.begin(jobs[0])
+    (queue,) = driver.machine.scheduler.queues
+    assert queue.last_words(driver.now).starts == ((driver.now, 1), (driver.now, 1))
+
+
 def test_an_attempt_that_was_given_back_unstarted_was_no_start() -> None:
     driver = driver_with(cpu=2, starts=2, period=1000.0)
     root = driver.start(ROOT)

@@ -34,7 +34,6 @@ class Shell:
         self.world = world
         self.name = f"c{number}"
         self.alive = self.owner = True
-        self.seen = 0
         self.machine = Machine(world.capacity, first_worker=number * 1000, grace=0.1)
         self.machine.parking.after = world.park_after
         self.workers: dict[int, SimWorker] = {}
@@ -143,7 +142,6 @@ class Shell:
         effects.ended.clear()
         self.ask(effects)
         check(machine)
-        self.note_starts()
         self.world.check_queues()
         self.no_more_computes_than_there_are_cores()
         self.doze()
@@ -166,6 +164,7 @@ class Shell:
             id_ = attempt.action.id
             known = None if attempt.recollection is None else Known()
             order = Body(attempt.handle, id_, self.world.nodes[id_], attempt.replays, None, known)
+            order.counts = self.machine.scheduler.queues.counts(attempt)
         worker.order(order)
 
     def signal(self, row: ActionRow, outcome: Outcome) -> None:
@@ -245,14 +244,6 @@ class Shell:
 
         world.at(world.now + world.rng.uniform(0.0001, 0.003), share)
 
-    def note_starts(self) -> None:
-        """What has been placed since the last time has started."""
-        for handle, attempt in self.machine.scheduler.attempts.items():
-            queue = attempt.action.task.lane.queue if attempt.action.task else None
-            if handle > self.seen and queue is not None:
-                self.world.starts[queue.name].append(self.world.now)
-        self.seen = max(self.machine.scheduler.attempts, default=self.seen)
-
     def write(self) -> None:
         """Group commit: one at a time, the rest gathers. A crash may come before or after it."""
         if self.writing or not self.pending:
@@ -308,6 +299,8 @@ class Shell:
     def executed(self, body: Body) -> None:
         """An attempt begins."""
         self.world.executions[body.node.path] += 1
+        if body.node.spec.queue:
+            self.world.starts[body.node.spec.queue].append(self.world.now)
         self.ran(body.action)
         if body.node.serialized:
             self.alone(body)

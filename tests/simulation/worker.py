@@ -1,5 +1,6 @@
 """A simulated worker process, and the code it executes."""
 
+import random
 from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -77,12 +78,20 @@ class Body:
     waiting: dict[bytes, Outcome | None] = field(default_factory=dict)
     seen: int = 0
     said: bytes | None = None
+    counts: bool = False
     started: bool = False
     blocked: bool = False
     in_step: bool = False
     to_make: deque[tuple[bytes, Command]] = field(default_factory=deque)
     wished: dict[bytes, Command] = field(default_factory=dict)
     calling: bool = False
+
+
+def began(machine: Machine, handle: int) -> None:
+    """The code of an attempt has begun."""
+    attempt = machine.scheduler.attempts.get(handle)
+    if attempt is not None:
+        machine.scheduler.queues.begun(attempt, machine.now)
 
 
 class SimWorker:
@@ -190,13 +199,26 @@ class SimWorker:
 
     def start(self, body: Body) -> None:
         body.started = True
+        if body.counts:  # nobody knows how long its code takes to load
+            loading = random.Random(body.handle).choice((0.0, 0.01, 0.15))
+            self.world.at(self.world.now + loading, lambda: self.has(body) and self.begin(body))
+        else:
+            self.begin(body)
+
+    def begin(self, body: Body) -> None:
         self.shell.executed(body)
+        if body.counts:
+            self.tell(lambda m: began(m, body.handle))
         body.code = execute(self, body)
         self.later(body, lambda: self.step(body, None))
 
+    def has(self, body: Body) -> bool:
+        """Whether this process lives and has not ended the body."""
+        return self.alive and self.bodies.get(body.handle) is body
+
     def later(self, body: Body, then: Callable[[], None]) -> None:
         def resume() -> None:
-            if self.alive and self.bodies.get(body.handle) is body:
+            if self.has(body):
                 then()
 
         world = self.world

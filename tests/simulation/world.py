@@ -69,7 +69,7 @@ class World:
         parked: How often an attempt was parked; likewise ``dozed``, of the whole run.
         park_after: When it is.
         flaws: How often each node has failed; likewise ``hung``.
-        starts: When something has started in a queue, by its name.
+        starts: When the code of something has begun in a queue, by its name.
         rival: Another controller that uses the queues, if there is one.
     """
 

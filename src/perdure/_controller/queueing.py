@@ -81,9 +81,8 @@ class Queueing:
 
     async def leave(self) -> None:
         """Give back what this controller has: it is about to end."""
-        asks = [
-            Ask(queue.name, starts=tuple(queue.starts)) for queue in self._queues.active.values()
-        ]
+        now = time.time()
+        asks = [queue.last_words(now) for queue in self._queues.active.values()]
         if not asks:
             return
         try:

@@ -77,6 +77,7 @@ class Session(asyncio.Protocol):
             wire.Worn: self._worn,
             wire.Left: self._left,
             wire.Stays: self._stays,
+            wire.Began: self._began,
         }
 
     # --- asyncio.Protocol -------------------------------------------------------------------------
@@ -239,6 +240,11 @@ class Session(asyncio.Protocol):
     def _stays(self, m: wire.Stays) -> None:
         self._machine.parking.stays(m.attempt)
 
+    def _began(self, m: wire.Began) -> None:
+        attempt = self._machine.scheduler.attempts.get(m.attempt)
+        if attempt is not None:
+            self._machine.scheduler.queues.begun(attempt, self._machine.now)
+
     # --- out --------------------------------------------------------------------------------------
 
     def carry_out(self, orders: list[Order]) -> None:
@@ -256,7 +262,7 @@ class Session(asyncio.Protocol):
 
     def _assign(self, order: Start, out: list[wire.Message]) -> None:
         attempt = order.attempt
-        action = attempt.action
+        action, queues = attempt.action, self._machine.scheduler.queues
         spec = action.task.spec
         number = self._numbers.get(spec)
         if number is None:
@@ -277,6 +283,7 @@ class Session(asyncio.Protocol):
                 action.context,
                 attempt.recollection is not None,
                 action.run.created,
+                bool(queues.active) and queues.counts(attempt),
             )
         )
 

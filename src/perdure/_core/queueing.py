@@ -8,7 +8,7 @@ from perdure._core.model import Phase
 from perdure._core.queues import Queue
 from perdure._core.records import RunEnd
 from perdure._core.sharing import Ask, Grant
-from perdure._core.state import Action
+from perdure._core.state import Action, Attempt
 from perdure._core.timers import Timers
 
 
@@ -83,6 +83,29 @@ class Queues:
             if queue.is_over:
                 self.active.pop(queue.name, None)
         return unknown
+
+    def counts(self, attempt: Attempt) -> bool:
+        """Whether it matters when the code of the attempt begins."""
+        run, queue = attempt.action.run, attempt.action.task.lane.queue  # type: ignore[union-attr]
+        return (queue is not None and attempt in queue.starting) or (
+            run.queue is not None and run in run.queue.starting
+        )
+
+    def begun(self, attempt: Attempt, now: float) -> None:
+        """The code of an attempt has begun; or it is gone, and nobody knows whether it had."""
+        run, queue = attempt.action.run, attempt.action.task.lane.queue  # type: ignore[union-attr]
+        if queue is not None:
+            queue.begun(attempt, now)
+        if run.queue is not None:
+            run.queue.begun(run, now)
+
+    def left(self, attempt: Attempt, now: float, *, unstarted: bool) -> None:
+        """The attempt has left its worker: it has ended, was given back, or died with it."""
+        queue = attempt.action.task.lane.queue  # type: ignore[union-attr]
+        if not unstarted:
+            self.begun(attempt, now)
+        if queue is not None:
+            (queue.unstart if unstarted else queue.give)(attempt)
 
     def unanswered(self, asks: Sequence[Ask], now: float) -> None:
         """The journal could not be asked."""

@@ -60,6 +60,8 @@ class Queue:
         next_start: When there may be more starts, if those are lacking.
         last_used: When it was last seen in use here.
         starts: Those that the journal has not been told of.
+        starting: Attempts and runs that have been given a start and have not begun to use it: a
+            period without more of them begins when their code does.
         turns: Whose turn it is among the runs whose actions wait.
         wishes: Calls that are held back until fewer wait: see ``backpressure.py``.
     """
@@ -74,6 +76,7 @@ class Queue:
         self.asked = False
         self.told = self.last_used = self.next_start = 0.0
         self.starts: list[tuple[float, int]] = []
+        self.starting: set[Attempt | Run] = set()
         self.turns = Turns()
         self.wishes = Wishes()
         self._oldest: list[tuple[tuple[int, ...], int, Attempt]] = []
@@ -138,24 +141,31 @@ class Queue:
 
     def start(self, attempt: "Attempt", now: float) -> None:
         """An attempt starts; it may."""
-        self._count_start(now)
+        self._count_start(attempt, now)
         self._has_admitted = False
         self._take(attempt)
 
     def unstart(self, attempt: "Attempt") -> None:
         """An attempt was given back unstarted."""
         self.give(attempt)
-        if self.is_rated and self.starts:  # otherwise the journal has been told already
-            moment, count = self.starts.pop()
-            self.tokens += 1
-            if count > 1:
-                self.starts.append((moment, count - 1))
+        self._take_back(attempt)
 
-    def _count_start(self, now: float) -> None:
+    def _count_start(self, what: "Attempt | Run", now: float) -> None:
         self.last_used = now
-        if not self.is_rated:
+        if self.is_rated:
+            self.tokens -= 1
+            self.starting.add(what)
+
+    def _take_back(self, what: "Attempt | Run") -> None:
+        if what in self.starting:
+            self.starting.remove(what)
+            self.tokens += 1
+
+    def begun(self, what: "Attempt | Run", now: float) -> None:
+        """The code of an attempt has begun, or that of a run; or nobody knows whether it has."""
+        if what not in self.starting:
             return
-        self.tokens -= 1
+        self.starting.remove(what)
         if self.starts and self.starts[-1][0] == now:
             self.starts[-1] = (now, self.starts[-1][1] + 1)
         else:
@@ -240,7 +250,7 @@ class Queue:
                 return
             root = self._next_entrant()
             self.withdraw(root)
-            self._count_start(now)
+            self._count_start(root.run, now)
             self._has_admitted = True
             self.used += 1
             self.lenders += 1
@@ -257,6 +267,7 @@ class Queue:
     def leave(self, run: "Run") -> None:
         """A run that was admitted has ended, or is not driven here any more."""
         run.admitted = False
+        self._take_back(run)
         if run.borrower is not None:  # it is being stopped, and has the slot until then
             run.borrower.slot, run.borrower = OWN, None
         else:
@@ -318,7 +329,13 @@ class Queue:
         starts, self.starts = tuple(self.starts), []
         self.asked = True
         self._has_left = not (wanted or hoped)
-        return Ask(self.name, self.used, wanted, hoped, starts, self.waiting, priority)
+        starting = len(self.starting)
+        return Ask(self.name, self.used, wanted, hoped, starts, self.waiting, priority, starting)
+
+    def last_words(self, now: float) -> Ask:
+        """Return what to tell when nothing is going to be asked any more."""
+        lost = ((now, len(self.starting)),) if self.starting else ()
+        return Ask(self.name, starts=(*self.starts, *lost))
 
     def granted(self, grant: Grant, now: float) -> None:
         """The journal's answer."""
@@ -330,7 +347,7 @@ class Queue:
     @property
     def is_over(self) -> bool:
         """Whether the journal knows that this controller has nothing of it, and wants nothing."""
-        has = self.held or self.tokens or self.starts
+        has = self.held or self.tokens or self.starts or self.starting
         return self._has_left and self.is_idle and not has
 
     def forget_limits(self) -> None:

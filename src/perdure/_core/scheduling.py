@@ -322,8 +322,8 @@ class Scheduler:
         del worker.attempts[attempt.handle]
         action.attempt = None
         action.run.running -= 1
-        if (queue := action.task.lane.queue) is not None:  # type: ignore[union-attr]
-            (queue.unstart if unstarted else queue.give)(attempt)
+        if self.queues.active:
+            self.queues.left(attempt, now, unstarted=unstarted)
         if attempt.limit is not None:
             self.timers.cancel([attempt.limit])
         if attempt.wishes:

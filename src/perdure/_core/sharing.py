@@ -64,7 +64,7 @@ class Stake(msgspec.Struct, frozen=True, array_like=True):
         owner: Name of the controller.
         held: Slots that it holds.
         wanted: Slots that it could use, those included.
-        tokens: Starts that it may make and has not told of.
+        tokens: Starts that it may make, or has made and not told of.
         hoped: Starts that it could make at once, those included.
         waiting: How many actions and runs wait there.
         priority: The highest among them.
@@ -95,6 +95,7 @@ class Ask(msgspec.Struct, frozen=True):
         queue: Name of the queue.
         used: Slots in use: they cannot be taken away.
         starts: Made since it last asked.
+        starting: Starts that are being made: nobody knows yet when they will have been.
         wanted, hoped, waiting, priority: See :class:`Stake`.
     """
 
@@ -105,6 +106,7 @@ class Ask(msgspec.Struct, frozen=True):
     starts: Starts = ()
     waiting: int = 0
     priority: int = 0
+    starting: int = 0
 
 
 class Grant(msgspec.Struct, frozen=True):
@@ -168,7 +170,7 @@ def divide(
     mine = Stake(
         owner=owner,
         wanted=max(ask.used, ask.wanted),
-        hoped=ask.hoped if limits.starts else 0,
+        hoped=ask.hoped + ask.starting if limits.starts else 0,
         waiting=ask.waiting,
         priority=ask.priority,
         since=before.since if before else now,
@@ -177,12 +179,13 @@ def divide(
     lost = sum(stake.tokens for stake in gone)
     log = _logged(log, (*ask.starts, *(((now, lost),) if lost else ())), limits.period, now)
     held, allowed = _slots(limits.concurrency, others, mine, ask.used, now)
-    tokens = _tokens(limits.starts, log, others, mine, now)
+    tokens = _tokens(limits.starts, log, others, mine, ask.starting, now)
     served = (held or not mine.wanted) and (tokens or ask.starts or not mine.hoped)
     since = now if served and (others or mine.seen == now) else mine.since
     stake = msgspec.structs.replace(mine, held=held, tokens=tokens, since=since)
-    next_start = log[0][0] + limits.period if log and tokens < mine.hoped else 0.0
-    grant = Grant(ask.queue, limits, held, allowed, tokens, next_start, others)
+    next_start = (log[0][0] if log else now) + limits.period if tokens < mine.hoped else 0.0
+    more = tokens - ask.starting if limits.starts else 0
+    grant = Grant(ask.queue, limits, held, allowed, more, next_start, others)
     kept = held or tokens or stake.wanted or stake.hoped or stake.waiting
     return Division(grant, stake if kept else None, log)
 
@@ -206,14 +209,16 @@ def _slots(
     return max(used, min(allowed, free)), allowed
 
 
-def _tokens(starts: int, log: Starts, others: Sequence[Stake], mine: Stake, now: float) -> int:
-    """Return how many starts a stake may make from now on."""
+def _tokens(
+    starts: int, log: Starts, others: Sequence[Stake], mine: Stake, starting: int, now: float
+) -> int:
+    """Return how many starts a stake may make from now on, with those that are being made."""
     if not starts:
         return 0
     left = starts - sum(count for _, count in log)
     hopes = [(stake, stake.hoped) for stake in (*others, mine)]
     part = _parts(left, hopes, now)[mine.owner]
-    return max(0, min(part, left - sum(stake.tokens for stake in others)))
+    return max(starting, min(part, left - sum(stake.tokens for stake in others)))
 
 
 def _parts(amount: int, wants: list[tuple[Stake, int]], now: float) -> dict[str, int]:

@@ -303,6 +303,12 @@ class Stays(Message, tag=61):
     attempt: int
 
 
+class Began(Message, tag=63):
+    """The code of an attempt is loaded, its inputs are decoded, and now it begins."""
+
+    attempt: int
+
+
 # --- controller -> worker -------------------------------------------------------------------------
 
 
@@ -363,6 +369,7 @@ class Assign(Message, tag=31):
         context: Encoded custom context, b"" if none.
         recorded: A first :class:`Recorded` follows soon.
         run_created: When the run was asked for, in wall-clock seconds.
+        counts: Tell when the code begins: with :class:`Began`.
     """
 
     attempt: int
@@ -378,6 +385,7 @@ class Assign(Message, tag=31):
     context: bytes = b""
     recorded: bool = False
     run_created: float = 0.0
+    counts: bool = False
 
 
 class Resolved(Message, tag=32):
@@ -473,6 +481,7 @@ class Stop(Message, tag=36):
 FromWorker = (
     Define | Hello | Call | Wish | Lookup | Record | Errand | Sleep | Ask | MoreRecorded | Done
     | Blocked | Unblocked | Returned | CancelCall | Event | StartedUp | Worn | Left | Stays
+    | Began
 )  # fmt: skip
 ToWorker = (
     Define | Welcome | Assign | Recorded | Resolved | Absent | Room | Shut | Cancel | Revoke | Leave

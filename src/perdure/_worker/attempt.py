@@ -126,9 +126,10 @@ class Attempt:
         task = self._session.load(assign.task)
         binder = task.binder()
         inputs = _serde.loads(assign.inputs, self.blobs, assign.values)
-        if assign.values:
-            inputs = binder.received(inputs)
-        return task, *binder.arguments(inputs)
+        arguments = binder.arguments(binder.received(inputs) if assign.values else inputs)
+        if assign.counts:
+            self._session.begins(self)
+        return task, *arguments
 
     def succeeded(self, task: Task[..., Any], result: Any) -> Encoded:
         """Return the result, checked and encoded.
@@ -330,8 +331,7 @@ class Attempt:
 
     def sleep(self, action: bytes, seconds: float) -> Future[None]:
         """Ask for a durable sleep."""
-        message = Sleep(self.handle, action, seconds, current_group())
-        return self._outside(message, "durable.sleep")
+        return self._outside(Sleep(self.handle, action, seconds, current_group()), "durable.sleep")
 
     def condition(
         self, action: bytes, name: str, inputs: Encoded, timeout: float | None

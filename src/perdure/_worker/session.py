@@ -23,6 +23,7 @@ from perdure._serde import Encoded
 from perdure._wire.messages import (
     Absent,
     Assign,
+    Began,
     Cancel,
     Define,
     Leave,
@@ -134,6 +135,12 @@ class Session(ABC):
                 return attempt.failed(error, None)
             return outcome
         return self.mask.failure(outcome)
+
+    def begins(self, attempt: Attempt) -> None:
+        """Tell that the code of the attempt begins; not before it does, so not at once."""
+        with self.lock:
+            self.messages.append(Began(attempt.handle))
+        self.posted()
 
     # --- tasks ------------------------------------------------------------------------------------
 
