@@ -76,7 +76,7 @@ def test_work_for_which_there_is_no_place_fails_at_once_whatever_its_retries(
 
 def test_a_hint_of_its_own_goes_with_the_error(driver: Driver) -> None:
     failure = failures.unplaced(EnvironmentUnavailableError("no index", hint="plug it in"))
-    assert failure.message == "no index\nplug it in"
+    assert (failure.message, failure.hint) == ("no index", "plug it in")
     assert failure.retryable
 
 

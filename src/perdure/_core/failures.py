@@ -91,8 +91,13 @@ def infeasible(message: str) -> Failure:
 
 def unplaced(error: PerdureError) -> Failure:
     """There is nowhere to start a worker."""
-    text = f"{error.message}\n{error.hint}" if error.hint != error.advice else error.message
-    return _failure(type(error).__name__, error.code, text, retryable=error.retryable)
+    return Failure(
+        f"perdure.errors.{type(error).__name__}",
+        error.message,
+        code=error.code,
+        retryable=error.retryable,
+        hint=error.hint,
+    )
 
 
 def unknown_queue(name: str) -> Failure:

@@ -367,6 +367,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
             controller itself made the failure (then ``code`` names the class).
         blobs: Digests (32 bytes each) of the blobs that ``payload`` refers to.
         memory: What was used, if that was too much.
+        hint: What to do next, if the controller knows better than the class of the error.
     """
 
     type: str
@@ -377,6 +378,7 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, gc=False):
     payload: bytes = b""
     blobs: tuple[bytes, ...] = ()
     memory: MemoryUse | None = None
+    hint: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, gc=False):

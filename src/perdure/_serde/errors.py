@@ -99,7 +99,7 @@ def _load(failure: Failure, blobs: Blobs) -> BaseException:
         if isinstance(error, BaseException):
             return error
     elif failure.code != "user":
-        made = errors.by_code(failure.code)(failure.message)
+        made = errors.by_code(failure.code)(failure.message, hint=failure.hint)
         if isinstance(made, errors.TaskTimeoutError):
             made.limit = failure.message.partition(" ")[0]  # "max_runtime of 60 s passed"
         if isinstance(made, errors.OutOfMemoryError) and failure.memory is not None:

@@ -141,7 +141,7 @@ def outcome_lines(
         told = error_line(outcome.failure)
         lines = [labelled("error", told.partition("\n")[0] if brief else told)]
         # An error that a worker made has its hint in its message.
-        advice = errors.by_code(outcome.failure.code).advice
+        advice = outcome.failure.hint or errors.by_code(outcome.failure.code).advice
         if advice and not outcome.failure.payload:
             lines.append(labelled("hint", advice))
         return lines
