@@ -245,7 +245,7 @@ async def mapping_aio() -> list[Any]:
 @env.task
 def overriding() -> list[Any]:
     views = [
-        inc.override(resources=perdure.Resources(cpu=0.5, memory="1Mi")),
+        inc.override(resources=perdure.Resources(cpu=0.5, memory="256Mi")),
         inc.override(retries=3),
         inc.override(retries=perdure.RetryStrategy(2, perdure.Backoff(0.1), on=(OSError,))),
         inc.override(timeout=perdure.Timeout(max_runtime=60, deadline=90)),
