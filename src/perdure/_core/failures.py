@@ -8,8 +8,10 @@ from perdure.errors import PerdureError
 OUT_OF_MEMORY = "out_of_memory"
 
 
-def _failure(name: str, code: str, message: str, *, retryable: bool = False) -> Failure:
-    return Failure(f"perdure.errors.{name}", message, code=code, retryable=retryable)
+def _failure(
+    name: str, code: str, message: str, *, retryable: bool = False, hint: str = ""
+) -> Failure:
+    return Failure(f"perdure.errors.{name}", message, code=code, retryable=retryable, hint=hint)
 
 
 def cancelled(message: str) -> Failure:
@@ -91,13 +93,8 @@ def infeasible(message: str) -> Failure:
 
 def unplaced(error: PerdureError) -> Failure:
     """There is nowhere to start a worker."""
-    return Failure(
-        f"perdure.errors.{type(error).__name__}",
-        error.message,
-        code=error.code,
-        retryable=error.retryable,
-        hint=error.hint,
-    )
+    name, retryable = type(error).__name__, error.retryable
+    return _failure(name, error.code, error.message, retryable=retryable, hint=error.hint)
 
 
 def unknown_queue(name: str) -> Failure:
