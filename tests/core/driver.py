@@ -30,6 +30,7 @@ from perdure._core.model import (
 from perdure._core.model import TimeoutPolicy as Timeout
 from perdure._core.orders import Deliver, Start, Tell
 from perdure._core.parking import NEVER
+from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, AttemptRow, CacheQuery, Claim, RunEnd, RunRow
 from perdure._core.sharing import Ask
 from perdure._core.state import Action, Attempt, Run, Worker
@@ -295,8 +296,19 @@ class Driver:
 
     # --- commands ---------------------------------------------------------------------------------
 
-    def start(self, task: TaskSpec | None = None, name: str = "run", **options: Any) -> Action:
-        """Start or resume the run of that name; return its root."""
+    def start(
+        self,
+        task: TaskSpec | None = None,
+        name: str = "run",
+        *,
+        place: Entrant | None = None,
+        **options: Any,
+    ) -> Action:
+        """Start or resume the run of that name, or take it up from its place in a queue.
+
+        Returns:
+            Its root.
+        """
         task = task or spec("root", is_async=True)
         row = self.journal.load_run(name)
         key = row.key if row else self.journal.create_run(RunRow(name=name, spec=task))
@@ -305,6 +317,8 @@ class Driver:
         run = Run(
             key=key, name=name, epoch=epoch, next_seq=self.journal.last_seq(key) + 1, **options
         )
+        if place is not None:
+            place.queue.arrive(run, place)
         self.machine.start_run(run, task, root_id(name), b"")
         root = run.actions[run.root]
         self.settle()

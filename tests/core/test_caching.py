@@ -219,7 +219,7 @@ def test_a_run_may_leave_the_cache_alone(driver: Driver) -> None:
 
 def test_tasks_that_a_rerun_forces_run_anew(driver: Driver) -> None:
     make(driver)
-    child = driver.call(another(driver, force=frozenset({"cached"})), CACHED)
+    child = driver.call(another(driver, force=("cached",)), CACHED)
     assert child.stage is Stage.RUNNING
 
 

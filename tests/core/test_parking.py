@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from core.driver import Driver, Stage, Timeout, error, spec
+from perdure._core import parking
 from perdure._core.explaining import explain
 from perdure._core.model import Phase, Reuse
 from perdure._core.orders import Park
@@ -372,7 +373,7 @@ def test_a_run_that_the_journal_does_not_tell_all_of_is_not_dormant(how: str) ->
     d = driver()
     root = d.start()
     if how == "remarked":
-        root.run.remarks.add("something")
+        root.run.remarks = ("something",)
     if how == "retried":
         child = d.call(root, spec("child", retries=1, base=50.0))
         d.fail(child)
@@ -386,6 +387,20 @@ def test_a_run_that_the_journal_does_not_tell_all_of_is_not_dormant(how: str) ->
         look(d, 1.0)
     leave(d, root)
     assert not d.machine.effects.dormant
+
+
+def test_the_more_wait_for_answers_the_sooner_they_are_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parking, "FEW", 1)
+    d = driver()
+    for name in ("one", "two"):
+        d.ask(d.start(name=name))
+    look(d)
+    look(d, AFTER / 2 - 1.0)
+    assert not asked(d)
+    look(d, 1.0)
+    assert len(asked(d)) == 2
 
 
 def test_nothing_is_parked_unless_it_is_asked_for() -> None:

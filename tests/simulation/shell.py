@@ -11,7 +11,8 @@ from perdure._core.keys import key_of, policy_of
 from perdure._core.machine import Machine
 from perdure._core.model import InputMark, Outcome
 from perdure._core.orders import Start
-from perdure._core.parking import first_moment, is_dormant
+from perdure._core.parking import first_moment, is_dormant, keep_place
+from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run, Worker
 from simulation.worker import Body, Known, SimWorker
@@ -40,6 +41,7 @@ class Shell:
         self.pending: list[Any] = []
         self.writing = False
         self.number = number
+        self.place: Entrant | None = None
         self.run = self.take_over()
 
     def take_over(self) -> Run:
@@ -69,14 +71,25 @@ class Shell:
                 self.world.dozed += 1
                 if (moment := first_moment(run)) < math.inf:
                     self.at(moment, self.wake)
+                self.place = keep_place(run)
+                self.world.napped += self.place is not None
                 self.machine.drop_run(run.key)
+        if self.machine.effects.summoned:
+            self.machine.effects.summoned.clear()
+            self.at(self.world.now, self.wake)
 
     def wake(self) -> None:
         if self.writing or self.pending:  # what is read now is to be what was written then
             self.at(self.world.now + 0.001, self.wake)
-        elif self.owner and self.run.key not in self.machine.runs:
-            self.run = self.take_over()
-            self.drive()
+        elif self.run.key not in self.machine.runs:
+            place, self.place = self.place, None
+            if self.owner:
+                self.run = self.take_over()
+                if place is not None:
+                    place.queue.arrive(self.run, place)
+                self.drive()
+            elif place is not None:
+                place.queue.abandon(place)
 
     def kill(self) -> None:
         """SIGKILL: memory is gone, workers follow."""

@@ -238,3 +238,15 @@ def test_in_calm_weather_whole_runs_sleep() -> None:
         world.park_after = world.shell.machine.parking.after = 0.0
         world.live()
     assert all(world.dozed > 1 for world in worlds)
+
+
+def test_runs_sleep_until_a_queue_that_others_use_too_admits_them() -> None:
+    napped = 0
+    for seed in range(6):
+        program, queue = make_queued(seed), ("one", "paced")[seed // 3]
+        faults = WEATHERS[("windy", "storm", "thieves")[seed % 3]]
+        world = World(seed, faults, cores=4, program=program, queue=queue, rivalry=0.5)
+        world.park_after = world.shell.machine.parking.after = (0.0, 0.01)[seed % 2]
+        assert value_of(world) == expected(program)
+        napped += world.napped
+    assert napped

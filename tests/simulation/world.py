@@ -66,7 +66,8 @@ class World:
         damaged: How many kept values were found damaged, if there were any.
         answers: What somebody answers to each condition, from the moment on at which it is asked.
         settled: Answers of which whoever gave them knows that they are recorded.
-        parked: How often an attempt was parked; likewise ``dozed``, of the whole run.
+        parked: How often an attempt was parked; likewise ``dozed``, of the whole run, and
+            ``napped``: of that, before a queue had admitted it.
         park_after: When it is.
         flaws: How often each node has failed; likewise ``hung``.
         starts: When the code of something has begun in a queue, by its name.
@@ -100,7 +101,7 @@ class World:
         self.flaws: dict[str, int] = {}
         self.hung: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
-        self.damaged = self.parked = self.dozed = 0
+        self.damaged = self.parked = self.dozed = self.napped = 0
         self.park_after = random.Random(seed).choice((NEVER, 0.0, 0.0, 0.02, 0.1))
         self.answers: dict[bytes, Outcome] = {}
         self.settled: dict[bytes, Outcome] = {}

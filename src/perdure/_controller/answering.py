@@ -43,7 +43,7 @@ def _explained(controller: "Controller", name: str, action: bytes | None) -> Exp
         dormant = controller.dormitory.find(name)
         if dormant is None:
             return Explained(driven=False, chain=(), left=0)
-        return Explained(driven=True, chain=(dormant.explained(),), left=dormant.left)
+        return Explained(driven=True, chain=(dormant.explained(machine),), left=dormant.left)
     target = run.actions.get(run.root if action is None else action)
     chain = explain(machine, target, controller.crew.pids()) if target is not None else ()
     return Explained(driven=True, chain=chain, left=len(run.actions))

@@ -30,6 +30,7 @@ from perdure._core.failures import divergence
 from perdure._core.ids import root_id
 from perdure._core.machine import Machine
 from perdure._core.model import Capacity, Outcome, Phase
+from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, Page, RunEnd, RunRow
 from perdure._core.state import Action, Attempt, Run
 from perdure._ports import Engine, Journal, Values
@@ -151,9 +152,17 @@ class Controller:
 
     async def take_up(self, row: RunRow, dormant: Dormant) -> None:
         """Go on with a run that was dormant."""
-        await self._drive(row, strict=dormant.strict, mixed=dormant.mixed)
+        place = dormant.entrant
+        await self._drive(row, strict=dormant.strict, mixed=dormant.mixed, place=place)
 
-    async def _drive(self, row: RunRow, *, strict: bool = False, mixed: bool = False) -> None:
+    async def _drive(
+        self,
+        row: RunRow,
+        *,
+        strict: bool = False,
+        mixed: bool = False,
+        place: Entrant | None = None,
+    ) -> None:
         given = options(row)
         root, recover = root_id(row.name), 0
         if given.recover_from:
@@ -164,11 +173,11 @@ class Controller:
             key=row.key,
             name=row.name,
             epoch=epoch,
-            bundle=self.crew.bundle_number(row.bundle),
+            bundle=self.crew.bundle_number(row),
             context=row.context,
             created=row.created,
             recover=recover,
-            force=frozenset(given.force),
+            force=given.force,
             strict=strict or given.strict,
             env_vars=given.env_vars,
             cache=given.cache,
@@ -180,7 +189,10 @@ class Controller:
         self.ends.expect(row.name)
         self.runs[row.key] = Driven(run, row)
         with self.batch():
-            now, phase = self.machine.now, Phase.QUEUED if run.queue else Phase.RUNNING
+            if place is not None:
+                place.queue.arrive(run, place)
+            is_queued = run.queue is not None and not run.admitted
+            now, phase = self.machine.now, Phase.QUEUED if is_queued else Phase.RUNNING
             self.machine.effects.rows.append(RunEnd(run=row.key, phase=phase, at=now))
             self.machine.start_run(run, row.spec, root, row.inputs, row.blobs)
 
@@ -207,6 +219,8 @@ class Controller:
                     return True, "aborted"
             return False, "it has finished already"
         if (dormant := self.dormitory.find(name)) is not None:
+            if dormant.entrant is not None and action not in (None, dormant.root):
+                return False, "it has finished already"  # nothing else has begun
             self.in_background(self.dormitory.abort(dormant, action, "aborted by request"))
             return True, "aborted"
         return False, f"run {name} is not driven by this process"
@@ -263,6 +277,9 @@ class Controller:
             if effects.dormant:
                 dormant, effects.dormant = effects.dormant, []
                 self.dormitory.admit(dormant)
+            if effects.summoned:
+                summoned, effects.summoned = effects.summoned, []
+                self.dormitory.summon(summoned)
         finally:
             self._settling = False  # or no batch would ever be settled again
         self._set_timer()

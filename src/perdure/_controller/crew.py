@@ -10,6 +10,7 @@ from perdure._core import failures
 from perdure._core.effects import Effects
 from perdure._core.ends import WorkerEnd
 from perdure._core.model import Bundle
+from perdure._core.records import RunRow
 from perdure._core.state import Worker
 from perdure._ports import LowMemory, WorkerDelay, WorkerExit, WorkerRequest
 from perdure._secrets.sources import Sources
@@ -62,11 +63,13 @@ class Crew:
         for session in list(self._sessions.values()):
             session.close()
 
-    def bundle_number(self, bundle: Bundle) -> int:
-        """Return the number under which workers of that code are pooled."""
-        if bundle not in self._bundles:
-            self._bundles.append(bundle)
-        return self._bundles.index(bundle)
+    def bundle_number(self, row: RunRow) -> int:
+        """Return the number under which workers of a run's code are pooled; that is kept once."""
+        if row.bundle not in self._bundles:
+            self._bundles.append(row.bundle)
+        number = self._bundles.index(row.bundle)
+        row.bundle = self._bundles[number]
+        return number
 
     # --- orders -----------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Dormant runs: one in which nothing happens before a known moment is forgotten until then.
 
-An answer that somebody gives to what a run has asked ends that early.
+An answer that somebody gives to what a run has asked ends that early. One that waits to be admitted
+by a queue keeps its place there, and is taken up when it is its turn.
 
 Ten thousand runs that sleep for a month must cost next to nothing. What they are is in the journal;
 kept here are their lease and the moment. At that moment a run is taken up again as it would be by
@@ -22,9 +23,12 @@ import msgspec
 from perdure._controller.driven import lost, of_run
 from perdure._controller.thrift import CROWD, give_back
 from perdure._core.ids import root_id
+from perdure._core.lines import no_slot, waiting_to_enter
+from perdure._core.machine import Machine
 from perdure._core.model import Loader, Phase, TaskSpec
-from perdure._core.parking import first_moment, is_dormant
-from perdure._core.reasons import Asleep, Brief, Link, Unanswered
+from perdure._core.parking import first_moment, is_dormant, keep_place
+from perdure._core.queues import Entrant
+from perdure._core.reasons import Asleep, Brief, JournalAsked, Link, Reason, Unanswered
 from perdure._core.records import RunEnd, RunRow
 from perdure._core.state import Run
 from perdure.errors import PerdureError, RunInUseError
@@ -36,6 +40,9 @@ ENOUGH_READY = 64
 """Ready actions beyond which no more runs are taken up."""
 
 PAUSE_SECONDS = 0.02
+SUMMONED = 0.0
+"""When something happens in a run whose turn it is in its queue: it was due long ago."""
+
 LONGEST_TIMER = 3600.0
 _NOBODY = TaskSpec(name="", loader=Loader("module"))
 
@@ -52,6 +59,7 @@ class Dormant(msgspec.Struct, order=True, gc=False):
         left: How many of its actions have no outcome.
         strict: As when it was driven last; likewise ``mixed``.
         origin: Id of its root action if it has that from another run.
+        entrant: Its place in the queue that is to admit it, if there is one.
     """
 
     wake_at: float
@@ -63,6 +71,7 @@ class Dormant(msgspec.Struct, order=True, gc=False):
     strict: bool
     mixed: bool
     origin: bytes
+    entrant: Entrant | None
 
     @classmethod
     def of(cls, run: Run) -> "Dormant":
@@ -78,18 +87,33 @@ class Dormant(msgspec.Struct, order=True, gc=False):
             strict=run.strict,
             mixed=run.mixed,
             origin=b"" if run.root == root_id(run.name) else run.root,
+            entrant=keep_place(run),
         )
 
-    def explained(self) -> Link:
+    @property
+    def root(self) -> bytes:
+        """Id of its root action."""
+        return self.origin or root_id(self.name)
+
+    def explained(self, machine: Machine) -> Link:
         """Return what the run waits for."""
-        until = None if self.wake_at == math.inf else self.wake_at
-        root = self.origin or root_id(self.name)
         return Link(
-            action=Brief(run=self.name, number=1, id=root.hex(), task=self.task),
-            phase=Phase.WAITING,
+            action=Brief(run=self.name, number=1, id=self.root.hex(), task=self.task),
+            phase=Phase.WAITING if self.entrant is None else Phase.QUEUED,
             attempt=0,
-            reason=Unanswered(until=None) if until is None else Asleep(until=until),
+            reason=self._reason(machine),
         )
+
+    def _reason(self, machine: Machine) -> Reason:
+        if self.entrant is not None:
+            place = waiting_to_enter(machine, self.entrant)
+            return JournalAsked() if place is None else no_slot(machine, place)
+        return Unanswered(until=None) if self.wake_at == math.inf else Asleep(until=self.wake_at)
+
+    def abandon(self) -> None:
+        """It is not driven here any more."""
+        if self.entrant is not None:
+            self.entrant.queue.abandon(self.entrant)
 
 
 class Dormitory:
@@ -159,10 +183,20 @@ class Dormitory:
         elif not due:
             self._set_alarm()
 
+    def summon(self, entrants: list[Entrant]) -> None:
+        """Take up runs whose turn it is in their queue."""
+        for entrant in entrants:
+            dormant = self._runs.get(entrant.name)
+            if dormant is not None and dormant.wake_at == math.inf:
+                dormant.wake_at = SUMMONED
+                heapq.heappush(self._moments, dormant)
+        self.look()
+
     async def _rouse_due(self) -> None:
         lanes = self._controller.machine.scheduler.lanes
         while self._moments and self._moments[0].wake_at <= time.time() and not self._stopped:
-            if sum(lane.count for lane in lanes.all.values()) > ENOUGH_READY:
+            is_summoned = self._moments[0].wake_at == SUMMONED  # others may wait for its slot
+            if not is_summoned and sum(lane.count for lane in lanes.all.values()) > ENOUGH_READY:
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             await self.rouse(heapq.heappop(self._moments))
@@ -182,10 +216,9 @@ class Dormitory:
                 row = await controller.scribe.call(controller.journal.load_run, dormant.name)
                 assert row is not None
                 await controller.take_up(row, dormant)
-            except RunInUseError:
-                controller.ends.fail(dormant.name, lost(dormant.name))
             except PerdureError as error:
-                controller.ends.fail(dormant.name, of_run(error, dormant.name))
+                in_use = isinstance(error, RunInUseError)
+                self._forsake(dormant, lost(dormant.name) if in_use else error)
             self._runs.pop(dormant.name, None)
 
     async def abort(self, dormant: Dormant, action: bytes | None, why: str) -> None:
@@ -211,15 +244,20 @@ class Dormitory:
         if dormant is None:
             return False
         del self._runs[dormant.name]
-        self._controller.ends.fail(dormant.name, lost(dormant.name))
+        self._forsake(dormant, lost(dormant.name))
         return True
 
     def fail(self, error: BaseException) -> None:
         """Nothing can be recorded: forget all runs; what is recorded stays good."""
         runs, self._runs = self._runs, {}
         self._moments.clear()
-        for name in runs:
-            self._controller.ends.fail(name, of_run(error, name))
+        for dormant in runs.values():
+            self._forsake(dormant, error)
+
+    def _forsake(self, dormant: Dormant, error: BaseException) -> None:
+        self._controller.ends.fail(dormant.name, of_run(error, dormant.name))
+        with self._controller.batch():
+            dormant.abandon()
 
     async def stop(self) -> None:
         """Leave the runs to whoever resumes them. Their leases end with this process."""

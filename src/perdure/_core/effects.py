@@ -6,6 +6,7 @@ import msgspec
 
 from perdure._core.errands import Errand
 from perdure._core.model import Outcome
+from perdure._core.queues import Entrant
 from perdure._core.records import Row
 from perdure._core.sharing import Ask
 from perdure._core.state import Action, Attempt, Run, Worker
@@ -45,6 +46,7 @@ class Effects:
         ended: Runs whose root outcome is recorded.
         dormant: Runs that may be forgotten for a while, once the rows are written: see
             ``parking.py``.
+        summoned: Places of such runs in queues: they are to be taken up now.
         warnings: What people should know at once.
     """
 
@@ -62,4 +64,5 @@ class Effects:
     told: dict[int, Worker] = field(default_factory=dict)
     ended: list[tuple[Run, Outcome]] = field(default_factory=list)
     dormant: list[Run] = field(default_factory=list)
+    summoned: list[Entrant] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)

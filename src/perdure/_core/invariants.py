@@ -183,17 +183,16 @@ def queues_count_what_uses_them(machine: Machine) -> Iterator[str]:
         attempts = [a for a in machine.scheduler.attempts.values() if _lane(a).queue is queue]
         runs = [run for run in machine.runs.values() if run.queue is queue]
         used = sum(a.slot == OWN for a in attempts) + sum(run.admitted for run in runs)
+        used += len(queue.summoned)
         if used != queue.used:
             yield f"queue {queue.name} counts {queue.used} slots in use, it is {used}"
         waiting = sum(
             lane.count for lane in machine.scheduler.lanes.all.values() if lane.queue is queue
         )
-        waiting += sum(
-            action.is_entrant and action.run.queue is queue for action in _actions(machine)
-        )
+        waiting += sum(run.entrant is not None for run in runs) + len(queue.asleep)
         if waiting != queue.waiting:
             yield f"queue {queue.name} counts {queue.waiting} that wait, it is {waiting}"
-        lenders = sum(run.admitted and run.borrower is None for run in runs)
+        lenders = sum(run.admitted and run.borrower is None for run in runs) + len(queue.summoned)
         if lenders != queue.lenders:
             yield f"queue {queue.name} counts {queue.lenders} lenders, it is {lenders}"
         for attempt in attempts:
@@ -205,6 +204,23 @@ def queues_count_what_uses_them(machine: Machine) -> Iterator[str]:
                 attempt.resuming and not attempt.slot
             ):
                 yield f"{attempt} is not known to wait for a slot of queue {queue.name}"
+
+
+def who_waits_to_enter_has_a_place(machine: Machine) -> Iterator[str]:
+    """A run that is to be admitted has one place, and keeps it while it is asleep."""
+    for queue in machine.scheduler.queues:
+        places = [place for places in queue.entrants.values() for place in places]
+        if len({place.name for place in (*places, *queue.summoned)}) < len(places):
+            yield f"a run has two places in queue {queue.name}"
+        runs = {id(run.entrant) for run in machine.runs.values() if run.queue is queue}
+        for place in places:
+            if (place.run is not None) != (id(place) in runs):
+                yield f"run {place.name} and its place in queue {queue.name} do not agree"
+        if queue.waiting and queue.name not in machine.scheduler.queues.active:
+            yield f"queue {queue.name} is forgotten, and {queue.waiting} wait there"
+    for action in _actions(machine):
+        if action.is_entrant and action.run.entrant is None:
+            yield f"run {action.run.name} waits to be admitted, and has no place"
 
 
 def what_is_held_back_is_known_to_its_queue(machine: Machine) -> Iterator[str]:
@@ -336,6 +352,7 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     queued_means_in_a_lane,
     queues_keep_to_their_limits,
     queues_count_what_uses_them,
+    who_waits_to_enter_has_a_place,
     what_is_held_back_is_known_to_its_queue,
     nobody_is_held_back_where_there_is_room,
     families_agree,

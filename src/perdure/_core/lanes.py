@@ -167,7 +167,8 @@ class Lanes:
         """An action stopped being ready; an entry that has not been taken out is skipped."""
         assert action.task is not None
         if action.is_entrant:
-            action.run.queue.withdraw(action)  # type: ignore[union-attr]  # it has one
+            action.is_entrant = False
+            action.run.queue.withdraw(action.run)  # type: ignore[union-attr]  # it has one
             return
         lane = action.task.lane
         lane.count -= 1

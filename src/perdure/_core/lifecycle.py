@@ -397,8 +397,8 @@ class Lifecycle:
         for dependent in action.dependents or ():
             self.feed(dependent, action.id, outcome)
         if parent is None:
-            if run.admitted:
-                run.queue.leave(run)  # type: ignore[union-attr]  # it has one
+            if run.queue is not None:
+                run.queue.leave(run)
             self.effects.ended.append((run, outcome))
 
     def deliver(self, waiter: Attempt, action: Action, outcome: Outcome) -> None:
@@ -488,8 +488,8 @@ class Lifecycle:
             self._forget_timers(action)
             action.stage = Stage.COMMITTED
             action.children = action.dependents = action.waiter = None
-        if run.admitted:
-            run.queue.leave(run)  # type: ignore[union-attr]  # it has one
+        if run.queue is not None:
+            run.queue.leave(run)
         for known in (run.actions, run.dirty, run.backlog, run.awaited):
             known.clear()
 

@@ -4,7 +4,7 @@ import msgspec
 
 from perdure._core.holders import HOLDERS, brief
 from perdure._core.machine import Machine
-from perdure._core.queues import Queue
+from perdure._core.queues import Entrant, Queue
 from perdure._core.reasons import NoSlot, QueueFull
 from perdure._core.sharing import QueueLimits, Stake
 from perdure._core.state import Action, Attempt
@@ -65,12 +65,25 @@ def waiting_in_queue(machine: Machine, action: Action) -> QueuePlace | None:
     resuming = sorted((attempt.action for attempt in queue.resuming.values()), key=_age)
     ready = [] if queue.may_start(action.run) else _ready(machine, queue)
     waiting = [*resuming, *ready]
-    if action not in waiting:
+    return (
+        _place(machine, queue, waiting.index(action), len(waiting)) if action in waiting else None
+    )
+
+
+def waiting_to_enter(machine: Machine, entrant: Entrant) -> QueuePlace | None:
+    """Return the place of a run that is asleep; None if it is being taken up."""
+    ready = _ready(machine, entrant.queue)
+    if entrant not in ready:
         return None
+    first = len(entrant.queue.resuming)
+    return _place(machine, entrant.queue, first + ready.index(entrant), first + len(ready))
+
+
+def _place(machine: Machine, queue: Queue, index: int, waiting: int) -> QueuePlace:
     return QueuePlace(
         queue=queue.name,
-        position=waiting.index(action) + 1,
-        waiting=len(waiting),
+        position=index + 1,
+        waiting=waiting,
         limits=queue.limits,
         holders=_holders(machine, queue),
         others=queue.others,
@@ -85,17 +98,21 @@ def queue_of(action: Action) -> Queue | None:
     return action.task.lane.queue if action.task is not None else None
 
 
-def _ready(machine: Machine, queue: Queue) -> list[Action]:
-    """Return what waits to start there, in order."""
+def _ready(machine: Machine, queue: Queue) -> list[Action | Entrant]:
+    """Return what waits to start there, in order; of runs that are asleep the place."""
     found = [
         action
         for run in machine.runs.values()
         for action in run.actions.values()
         if action.stage is Stage.QUEUED and queue_of(action) is queue
     ]
-    return sorted(
-        found, key=lambda action: (-action.run.priority, action.run.running, action.order)
-    )
+    return sorted([*found, *queue.asleep], key=_turn)
+
+
+def _turn(waiting: Action | Entrant) -> tuple[int, int, tuple[int, ...]]:
+    if isinstance(waiting, Entrant):
+        return -waiting.priority, 0, (waiting.index,)
+    return -waiting.run.priority, waiting.run.running, waiting.order
 
 
 def _holders(machine: Machine, queue: Queue) -> tuple[Holder, ...]:
@@ -138,8 +155,10 @@ def held_back(attempt: Attempt) -> QueueFull | None:
 def first_in(machine: Machine, queue: str) -> Action | None:
     """Return the action that waits in the queue of that name and is the next to start there."""
     found = machine.scheduler.queues.get(queue)
-    ready = _ready(machine, found) if found is not None else []
-    return next((action for action in ready if not action.is_entrant), None)
+    for each in _ready(machine, found) if found is not None else ():
+        if isinstance(each, Action) and not each.is_entrant:
+            return each
+    return None
 
 
 def no_slot(machine: Machine, place: QueuePlace) -> NoSlot:

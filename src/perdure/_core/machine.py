@@ -107,7 +107,7 @@ class Machine:
             name=spec.name,
             kind="task",
             created=self.now,
-            index=self._started_runs,
+            index=run.entrant.index if run.entrant is not None else self._started_runs,
             task=self._task(run, spec),
             inputs=inputs,
             blobs=blobs,

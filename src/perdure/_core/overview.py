@@ -291,10 +291,11 @@ def _waiting(machine: Machine, pids: Mapping[int, int]) -> dict[str, int]:
     for each in impediments(scheduler):
         found[kind(impeding(scheduler, each, pids))] += each.lane.count
     ready = sum(lane.count for lane in scheduler.lanes.all.values())
-    entering = sum(len(roots) for q in scheduler.queues for roots in q.entrants.values())
+    entering = sum(len(places) for q in scheduler.queues for places in q.entrants.values())
+    asleep = sum(len(queue.asleep) for queue in scheduler.queues)
     if slots := ready + entering - sum(found.values()):
         found["no_slot"] = slots  # placement does not look at what its queue has no room for
-    placed = ready + entering + len(scheduler.attempts)
+    placed = ready + entering - asleep + len(scheduler.attempts)
     wishes = (wish for queue in scheduler.queues for wish in queue.wishes.waiting.values())
     callers = {w.attempt.handle: w.attempt for w in islice(wishes, LOOKED_AT)}.values()
     if held := sum(held_back(attempt) is not None for attempt in callers):

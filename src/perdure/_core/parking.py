@@ -11,9 +11,11 @@ For people it is the same attempt all the time: its number, its retry budget and
 are those of the attempt that was parked (``Action.resumes``).
 
 What is worth it: an end that is known is farther away than ``after`` seconds, or nobody knows when
-the wait ends and it has lasted that long. A parent of parked parents is parked in its turn. When
-the root is, and everything below it waits for a moment in time or somebody's answer, the run is
-*dormant*: the shell may forget it until then and take it up again from the journal.
+the wait ends and it has lasted that long (less long where very many wait). A parent of parked
+parents is parked in its turn. When the root is, and everything below it waits for a moment in time
+or somebody's answer, the run is *dormant*: the shell may forget it until then and take it up again
+from the journal. So is one that has waited so long to be admitted by a queue; it keeps its place
+there (``queues.py``).
 """
 
 import math
@@ -23,6 +25,7 @@ from perdure._core.effects import Effects
 from perdure._core.lifecycle import OUTSIDE, PARENT_TOO_LONG, Lifecycle
 from perdure._core.model import LogSpan, Phase
 from perdure._core.orders import Park
+from perdure._core.queues import Entrant
 from perdure._core.records import RunEnd
 from perdure._core.rows import row_of
 from perdure._core.state import Action, Attempt, Run
@@ -33,6 +36,9 @@ NEVER = math.inf
 
 MANY_CALLS = 10_000
 """A parent of more unfinished calls stays: a replay would make all of them again."""
+
+FEW = 256
+"""So many may wait for ``after`` seconds at once; what waits and is not parked takes memory."""
 
 MOST_PATIENCE = 300.0
 """Seconds after which a worker that has refused is asked again, at the latest."""
@@ -75,6 +81,7 @@ class Parking:
         self.effects = effects
         self.after = NEVER
         self._waits: dict[int, Wait] = {}
+        self._patience = NEVER
         lifecycle.wake = self.wake
 
     # --- who waits for long -----------------------------------------------------------------------
@@ -84,12 +91,22 @@ class Parking:
         if self.after == NEVER:
             return
         waits, attempts = self._waits, self.scheduler.attempts
+        self._patience = self._shared_by(len(waits))
         self._waits = {h: wait for h, wait in waits.items() if wait.asked and h in attempts}
         for worker in self.scheduler.workers.values():
             if worker.blocked and worker.ready and not worker.stopping:
                 for attempt in worker.attempts.values():
                     if attempt.blocked and not attempt.action.ending:
                         self._consider(attempt, waits.get(attempt.handle))
+        for queue in self.scheduler.queues.active.values():
+            entering = [*queue.awake()]
+            patience = self._shared_by(len(entering))
+            for run in entering:
+                self._consider_entrant(run, patience)
+
+    def _shared_by(self, crowd: int) -> float:
+        """Return for how long each of so many may wait: those who are not parked are not many."""
+        return self.after * min(1.0, FEW / max(1, crowd))
 
     def look_at_naps(self) -> None:
         """See whether durable sleeps that have just begun are long. Called with each batch."""
@@ -109,7 +126,7 @@ class Parking:
         if wait.asked or end is None or attempt.resuming:
             return
         self._waits[attempt.handle] = wait
-        is_long = end - now > self.after and (end < math.inf or now - wait.since >= self.after)
+        is_long = end - now > self.after and (end < math.inf or now - wait.since >= self._patience)
         if is_long and now >= wait.again:
             self._ask(attempt, wait)
 
@@ -222,6 +239,14 @@ class Parking:
         if is_dormant(run):
             self.effects.dormant.append(run)
 
+    def _consider_entrant(self, run: Run, patience: float) -> None:
+        root = run.actions[run.root]
+        if root.stage is Stage.QUEUED and self.lifecycle.now - root.queued_at >= patience:
+            if run.backlog.pop(root.id, None):  # its row is not written, or not what it is now
+                self.effects.rows.append(row_of(root, self.effects.rows))
+            if is_dormant(run):
+                self.effects.dormant.append(run)
+
     def _tell_phase(self, run: Run, phase: Phase) -> None:
         self.effects.rows.append(RunEnd(run=run.key, phase=phase, at=self.lifecycle.now))
 
@@ -233,14 +258,29 @@ def is_dormant(run: Run) -> bool:
     """
     return (
         not run.closed
-        and run.queue is None  # it would lose its slot
+        and not run.admitted  # it would lose its slot
         and not run.remarks
         and not run.answers
         and all(
-            action.cache is None and (action.stage is Stage.PARKED or _waits_outside(action))
+            action.cache is None
+            and (action.stage is Stage.PARKED or _waits_outside(action) or _waits_to_enter(action))
             for action in run.actions.values()
         )
     )
+
+
+def _waits_to_enter(root: Action) -> bool:
+    """Whether it waits to be admitted, without a limit, and its row tells all that is known."""
+    tells_all = not (root.timers or root.resumes or root.retry_failed)
+    return root.is_entrant and root.seq > 0 and tells_all
+
+
+def keep_place(run: Run) -> Entrant | None:
+    """Return the place in a queue that the run is to keep while it is forgotten, if it has one."""
+    entrant, run.entrant = run.entrant, None
+    if entrant is not None:
+        entrant.run = None
+    return entrant
 
 
 def _waits_outside(action: Action) -> bool:

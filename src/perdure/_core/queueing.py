@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from perdure._core.effects import Effects
 from perdure._core.model import Phase
-from perdure._core.queues import Queue
+from perdure._core.queues import Entrant, Queue
 from perdure._core.records import RunEnd
 from perdure._core.sharing import Ask, Grant
 from perdure._core.state import Action, Attempt
@@ -44,12 +44,17 @@ class Queues:
 
     def admit(self, now: float, *, in_turn: bool) -> list[Action]:
         """Let runs begin that queues have room for; return their roots."""
-        roots = [
-            root for queue in self.active.values() for root in queue.admit(now, in_turn=in_turn)
-        ]
-        for root in roots:
-            end = RunEnd(run=root.run.key, phase=Phase.RUNNING, at=now)
-            self._effects.rows.append(end)
+        roots = []
+        for queue in self.active.values():
+            for run in queue.admit(now, in_turn=in_turn):
+                if isinstance(run, Entrant):
+                    self._effects.summoned.append(run)
+                    continue
+                self._effects.rows.append(RunEnd(run=run.key, phase=Phase.RUNNING, at=now))
+                root = run.actions[run.root]
+                if root.is_entrant:  # otherwise it is not ready yet
+                    root.is_entrant = False
+                    roots.append(root)
         return roots
 
     def ask(self, now: float, priority: Callable[[Queue], int]) -> None:
@@ -80,6 +85,7 @@ class Queues:
             queue.granted(grant, now)
             if grant.limits is None:
                 unknown.append(queue)
+                self._effects.summoned += queue.asleep  # to hear of it
             if queue.is_over:
                 self.active.pop(queue.name, None)
         return unknown

@@ -8,6 +8,10 @@ A run that was given a queue is *admitted* by it: it has a slot from its first a
 It lends that slot to one attempt at a time of its own tasks in that queue, so that these never wait
 for a slot that only the end of their own run would free.
 
+A run that waits to be admitted has a place, which is all that is kept of it if that takes long. One
+that is *asleep* then is *summoned* when it is its turn: the slot is its own from then on, and the
+shell takes it up.
+
 A start (of an attempt, or of a run) in a queue with a rate takes one of the starts it may make.
 
 What a controller may use, it holds in the journal (``sharing.py``). It asks for more, gives back
@@ -19,6 +23,8 @@ import heapq
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from perdure._core.model import MANY
 from perdure._core.sharing import Ask, Grant, QueueLimits, Stake
@@ -41,6 +47,23 @@ OWN, LENT = 1, 2
 """What an attempt holds: a slot of the queue, or that of its run."""
 
 
+class Entrant(msgspec.Struct, eq=False, gc=False):
+    """The place of a run that is to be admitted by a queue.
+
+    Attributes:
+        queue: The queue.
+        name: Name of the run.
+        priority: That of the run; ``index``: position of its root among all roots.
+        run: The run; None: it is asleep, or this is not its place any more.
+    """
+
+    queue: "Queue"
+    name: str
+    priority: int
+    index: int
+    run: "Run | None" = None
+
+
 class Queue:
     """What this controller knows and has of a queue.
 
@@ -52,7 +75,8 @@ class Queue:
         used: Slots in use: by attempts, and by runs.
         tokens: Starts it may make.
         waiting: Actions that are ready, and runs that are to be admitted.
-        entrants: Roots of those runs, by priority.
+        entrants: The places of those runs, by priority.
+        summoned: Runs that have a slot, and are asleep.
         resuming: Attempts that wait for a slot to go on, by handle.
         lenders: Runs whose slot nobody has borrowed.
         others: What other controllers have of it.
@@ -70,13 +94,14 @@ class Queue:
         self.name = name
         self.limits: QueueLimits | None = None
         self.held = self.allowed = self.used = self.tokens = self.waiting = self.lenders = 0
-        self.entrants: dict[int, deque[Action]] = {}
+        self.entrants: dict[int, deque[Entrant]] = {}
+        self.summoned: set[Entrant] = set()
         self.resuming: dict[int, Attempt] = {}
         self.others: tuple[Stake, ...] = ()
         self.asked = False
         self.told = self.last_used = self.next_start = 0.0
         self.starts: list[tuple[float, int]] = []
-        self.starting: set[Attempt | Run] = set()
+        self.starting: set[Attempt | Run | Entrant] = set()
         self.turns = Turns()
         self.wishes = Wishes()
         self._oldest: list[tuple[tuple[int, ...], int, Attempt]] = []
@@ -119,7 +144,7 @@ class Queue:
     @property
     def calls(self) -> int:
         """How many of those that wait are actions; the others are runs."""
-        return self.waiting - sum(len(roots) for roots in self.entrants.values())
+        return self.waiting - sum(len(places) for places in self.entrants.values())
 
     @property
     def has_room(self) -> bool:
@@ -150,13 +175,13 @@ class Queue:
         self.give(attempt)
         self._take_back(attempt)
 
-    def _count_start(self, what: "Attempt | Run", now: float) -> None:
+    def _count_start(self, what: "Attempt | Run | Entrant", now: float) -> None:
         self.last_used = now
         if self.is_rated:
             self.tokens -= 1
             self.starting.add(what)
 
-    def _take_back(self, what: "Attempt | Run") -> None:
+    def _take_back(self, what: "Attempt | Run | Entrant") -> None:
         if what in self.starting:
             self.starting.remove(what)
             self.tokens += 1
@@ -224,22 +249,30 @@ class Queue:
     # --- runs -------------------------------------------------------------------------------------
 
     def enter(self, root: "Action") -> None:
-        """A run asks to be admitted."""
+        """A run asks to be admitted, if it has not asked already."""
+        run = root.run
         root.is_entrant = True
-        self.entrants.setdefault(root.run.priority, deque()).append(root)
-        self.waiting += 1
+        if run.entrant is None:
+            run.entrant = Entrant(self, run.name, run.priority, root.index, run)
+            self.entrants.setdefault(run.priority, deque()).append(run.entrant)
+            self.waiting += 1
 
-    def withdraw(self, root: "Action") -> None:
-        """A run is not to be admitted any more."""
-        root.is_entrant = False
-        roots = self.entrants[root.run.priority]
-        roots.remove(root)
-        if not roots:
-            del self.entrants[root.run.priority]
+    def withdraw(self, run: "Run") -> None:
+        """A run is not to be admitted any more, unless it keeps its place."""
+        entrant, run.entrant = run.entrant, None
+        if entrant is not None:
+            entrant.run = None
+            self._remove(entrant)
+
+    def _remove(self, entrant: Entrant) -> None:
+        places = self.entrants[entrant.priority]
+        places.remove(entrant)
+        if not places:
+            del self.entrants[entrant.priority]
         self.waiting -= 1
 
-    def admit(self, now: float, *, in_turn: bool) -> Iterator["Action"]:
-        """Admit runs as far as there is room; yield their roots.
+    def admit(self, now: float, *, in_turn: bool) -> Iterator["Run | Entrant"]:
+        """Admit runs as far as there is room; yield them, of those that are asleep the place.
 
         Args:
             now: The time.
@@ -248,24 +281,34 @@ class Queue:
         while self.entrants and self.room > 0:
             if in_turn and self._has_admitted and self.calls:
                 return
-            root = self._next_entrant()
-            self.withdraw(root)
-            self._count_start(root.run, now)
+            entrant = self._next_entrant()
+            run = entrant.run
+            if run is not None:
+                self.withdraw(run)
+                if run.closed:
+                    continue
+                run.admitted = True
+            else:
+                self._remove(entrant)
+                self.summoned.add(entrant)
+            self._count_start(run or entrant, now)
             self._has_admitted = True
             self.used += 1
             self.lenders += 1
-            root.run.admitted = True
-            yield root
+            yield run or entrant
 
-    def _next_entrant(self) -> "Action":
+    def _next_entrant(self) -> Entrant:
         """Return the first of the highest priority; or, now and then, the first of all."""
         self._admissions += 1
         if self._admissions % PERIOD:
             return self.entrants[max(self.entrants)][0]
-        return min((roots[0] for roots in self.entrants.values()), key=_position)
+        return min((places[0] for places in self.entrants.values()), key=_position)
 
     def leave(self, run: "Run") -> None:
-        """A run that was admitted has ended, or is not driven here any more."""
+        """A run has ended, or is not driven here any more."""
+        if not run.admitted:
+            self.withdraw(run)
+            return
         run.admitted = False
         self._take_back(run)
         if run.borrower is not None:  # it is being stopped, and has the slot until then
@@ -273,6 +316,42 @@ class Queue:
         else:
             self.used -= 1
             self.lenders -= 1
+
+    # --- runs that are asleep ---------------------------------------------------------------------
+
+    @property
+    def asleep(self) -> list[Entrant]:
+        """The places of those that wait."""
+        return [each for places in self.entrants.values() for each in places if each.run is None]
+
+    def awake(self) -> Iterator["Run"]:
+        """Yield the runs that wait, the youngest first, back to the first that is asleep."""
+        for places in self.entrants.values():
+            for entrant in reversed(places):
+                if entrant.run is None:
+                    break
+                yield entrant.run
+
+    def arrive(self, run: "Run", entrant: Entrant) -> None:
+        """A run that was asleep is taken up again."""
+        if entrant in self.summoned:
+            self.summoned.remove(entrant)
+            run.admitted = True
+            if entrant in self.starting:
+                self.starting.remove(entrant)
+                self.starting.add(run)
+        elif entrant in self.entrants.get(entrant.priority, ()):
+            entrant.run, run.entrant = run, entrant
+
+    def abandon(self, entrant: Entrant) -> None:
+        """A run that is asleep is not driven here any more."""
+        if entrant in self.summoned:
+            self.summoned.remove(entrant)
+            self._take_back(entrant)
+            self.used -= 1
+            self.lenders -= 1
+        elif entrant in self.entrants.get(entrant.priority, ()):
+            self._remove(entrant)
 
     # --- what others have -------------------------------------------------------------------------
 
@@ -360,8 +439,8 @@ class Queue:
         self.starts[:0] = ask.starts
 
 
-def _position(root: "Action") -> int:
-    return root.index
+def _position(entrant: Entrant) -> int:
+    return entrant.index
 
 
 def waits_in(queue: Queue, task: "Task", action: "Action") -> bool:

@@ -33,5 +33,5 @@ class Remarks:
 
     def _once(self, run: Run, kind: str, text: str) -> None:
         if text not in run.remarks:
-            run.remarks.add(text)
+            run.remarks += (text,)
             self._lifecycle.notice(run, None, kind, text)

@@ -27,7 +27,7 @@ from perdure._core.model import (
     TaskSpec,
 )
 from perdure._core.orders import Deliver, Order, Room
-from perdure._core.queues import Queue
+from perdure._core.queues import Entrant, Queue
 from perdure._core.recollection import Recollection
 from perdure._core.timers import Timer
 from perdure._core.transitions import MOVES, IllegalMoveError, Stage
@@ -458,12 +458,11 @@ class Run:
         awaited: Actions whose inputs need an outcome the journal was asked for.
         recent: Outcomes recorded a moment ago, for calls that crossed their delivery.
         answers: Outcomes of conditions that were answered before they were asked again.
-        root: Id of the root action.
+        root: Id of the root action; ``outcome``: of that, once decided; likewise ``ended``.
         remarks: What was said about images of its tasks.
-        outcome: That of the root action, once decided; likewise ``ended``.
         closed: Nothing new may start.
         priority: Of its work, compared with other runs; ``last_turn``: number of its last turn.
-        queue: What admits it; ``admitted``: it has; ``borrower``: the attempt with its slot.
+        queue: What admits it; ``entrant``: its place; ``borrower``: the attempt with its slot.
     """
 
     key: int
@@ -473,7 +472,7 @@ class Run:
     context: bytes = b""
     created: float = 0.0
     recover: int = 0
-    force: frozenset[str] = frozenset()
+    force: tuple[str, ...] = ()
     strict: bool = False
     env_vars: dict[str, str] = field(default_factory=dict)
     cache: str = ""
@@ -489,12 +488,13 @@ class Run:
     root: bytes = b""
     tasks: dict[TaskSpec, Task] = field(default_factory=dict)
     running: int = 0
-    remarks: set[str] = field(default_factory=set)
+    remarks: tuple[str, ...] = ()
     outcome: Outcome | None = None
     ended: float | None = None
     closed: bool = False
     priority: int = 0
     queue: Queue | None = None
+    entrant: Entrant | None = None
     admitted: bool = False
     borrower: Attempt | None = None
     last_turn: int = 0
