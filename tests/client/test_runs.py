@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from perdure.client import link
+from perdure._housekeeping.collector import collect
+from perdure.client import attaching, link
 from perdure.client.attaching import CodeChangedWarning
 from perdure.client.handle import get_run
 from perdure.client.rerunning import rerun
@@ -112,6 +113,17 @@ def test_an_interrupted_run_says_so_and_goes_on_under_its_name(stopped, jobs, tm
     gate.write_text("")
     assert again.result(60) == "done"
     assert path.read_text() == "noted\n"
+
+
+def test_a_run_that_is_collected_before_it_goes_on_begins_anew(
+    stopped, jobs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(attaching, "declare", lambda: collect(link.config(), 0.0))
+    path, gate = tmp_path / "notes", tmp_path / "gate"
+    gate.write_text("")
+    again = with_runcontext(name="stopped").run(jobs.hold, str(path), str(gate))
+    assert again.result(60) == "done"
+    assert path.read_text() == "noted\nnoted\n"
 
 
 def test_what_was_under_way_in_an_interrupted_run_is_not_called_running(stopped):

@@ -7,7 +7,13 @@ from perdure._core.model import Phase
 from perdure._ports import RunRow
 from perdure.client import link
 from perdure.client.queues import declare
-from perdure.errors import ReplayDivergedError, RunConflictError, RunInUseError, StorageError
+from perdure.errors import (
+    ReplayDivergedError,
+    RunConflictError,
+    RunInUseError,
+    RunNotFoundError,
+    StorageError,
+)
 
 
 class CodeChangedWarning(UserWarning):
@@ -18,8 +24,11 @@ class EnvironmentChangedWarning(UserWarning):
     """A run is reproduced with other packages, or another Python, than it had."""
 
 
-def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
+def attach(known: RunRow, asked: RunRow, *, strict: bool) -> bool:
     """Check that ``known`` is the run asked for, and go on with it if it was interrupted.
+
+    Returns:
+        Whether it is still there: it may have been so old that it was collected just now.
 
     Raises:
         RunConflictError: The name belongs to another task or other inputs.
@@ -27,7 +36,10 @@ def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
     """
     _same(known, asked)
     if known.phase is Phase.INTERRUPTED:
-        go_on(known, retry_failed=False, strict=strict)
+        try:
+            go_on(known, retry_failed=False, strict=strict)
+        except RunNotFoundError:
+            return False
     elif known.phase.final:
         other = known.spec.code != asked.spec.code and not known.bundle.files  # a notebook's task
         _mind_the_code(
@@ -37,6 +49,7 @@ def attach(known: RunRow, asked: RunRow, *, strict: bool) -> None:
             f"({known.name!r}, recover=False), runs the new code",
             [known.spec.name] if other else [],
         )
+    return True
 
 
 def go_on(known: RunRow, *, retry_failed: bool, strict: bool) -> None:

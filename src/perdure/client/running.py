@@ -198,8 +198,8 @@ def _start(
         row = _row(task, args, kwargs, context)
         if known is None:
             known = _submit(row)
-    if known is not None:
-        attaching.attach(known, row, strict=context.strict)
+    while known is not None and not attaching.attach(known, row, strict=context.strict):
+        known = _submit(row)
     return Run(row.name)
 
 
