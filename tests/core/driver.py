@@ -33,8 +33,9 @@ from perdure._core.parking import NEVER
 from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, AttemptRow, CacheQuery, Claim, RunEnd, RunRow
 from perdure._core.sharing import Ask
-from perdure._core.state import Action, Attempt, Run, Worker
+from perdure._core.state import Action, Attempt, Run
 from perdure._core.transitions import Stage
+from perdure._core.workers import Worker
 from perdure._journal.memory import MemoryJournal
 
 Kind = TypeVar("Kind")

@@ -35,9 +35,8 @@ ASYNC = spec("root", is_async=True)
 
 
 def chain(driver: Driver, action: Action) -> tuple[Link, ...]:
-    pids = {
-        number: 5000 + number for number, w in driver.machine.scheduler.workers.items() if w.ready
-    }
+    workers = driver.machine.scheduler.staff.workers
+    pids = {number: 5000 + number for number, worker in workers.items() if worker.ready}
     return explain(driver.machine, action, pids)
 
 
@@ -250,7 +249,7 @@ def test_what_waits_for_a_worker_to_start_says_so_and_what_keeps_it() -> None:
     root = driver.start(spec("root"))
     driver.after(2.0)
     assert last(driver, root, NoWorker) == NoWorker(environment="", starting=1, since=100.0)
-    numbers = list(driver.machine.scheduler.workers)
+    numbers = list(driver.machine.scheduler.staff.workers)
     driver.machine.delayed(numbers, "building environment 1a2b")
     assert last(driver, root, NoWorker).delay == "building environment 1a2b"
     driver.come_up()
@@ -263,7 +262,7 @@ def test_a_start_up_hook_is_said_to_run_once_the_worker_is_there() -> None:
     reuse = Reuse("llm", startup=Loader("module", "m", "load"))
     root = driver.start(spec("root", reuse=reuse))
     assert last(driver, root, NoWorker).hooks == 0
-    (number,) = driver.machine.scheduler.workers
+    (number,) = driver.machine.scheduler.staff.workers
     reason = explain(driver.machine, root, {number: 77})[-1].reason
     assert isinstance(reason, NoWorker)
     assert (reason.environment, reason.hooks) == ("llm", 1)
@@ -273,7 +272,7 @@ def test_workers_that_died_while_they_started_are_counted() -> None:
     driver = Driver()
     driver.hold_workers = True
     root = driver.start(spec("root"))
-    (number,) = driver.machine.scheduler.workers
+    (number,) = driver.machine.scheduler.staff.workers
     driver.kill(number, guilty=True)
     assert last(driver, root, NoWorker).died == 1
 
@@ -404,6 +403,6 @@ def test_a_ready_action_that_nobody_will_ever_place_breaks_an_invariant() -> Non
     pool = root.task.lane.pool if root.task else None
     assert pool is not None
     for worker in list(pool.workers.values()):
-        driver.machine.scheduler.remove(worker)  # and nobody asks for another
+        driver.machine.scheduler.staff.remove(worker)  # and nobody asks for another
     with pytest.raises(BrokenInvariantError, match="waits for nothing that is known"):
         check(driver.machine)

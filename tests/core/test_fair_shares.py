@@ -80,7 +80,7 @@ class Programs:
         """Let what runs end, and what is to die die, until nothing is left to do."""
         scheduler = self.driver.machine.scheduler
         for _ in range(ROUNDS):
-            dying = [w.number for w in scheduler.workers.values() if w.stopping]
+            dying = [w.number for w in scheduler.staff.workers.values() if w.stopping]
             if dying:
                 self.driver.kill(dying[0])
             elif running := self.computing():

@@ -14,7 +14,7 @@ def places(driver: Driver, actions: list[Action]) -> list[tuple[int, ...]]:
 
 def gone(driver: Driver) -> int:
     """Let the workers end that were told to; return how many there were."""
-    workers = driver.machine.scheduler.workers
+    workers = driver.machine.scheduler.staff.workers
     left = [
         number for number, order in driver.orders if isinstance(order, Quit) and number in workers
     ]
@@ -92,7 +92,7 @@ def test_the_devices_of_a_worker_that_is_killed_are_free_when_it_is_gone() -> No
     call = driver.call(root, spec("one", gpu=1))
     driver.kill(call)
     assert driver.worker(call).devices == (0,)
-    assert driver.machine.scheduler.devices.left == [0]
+    assert driver.machine.scheduler.staff.devices.left == [0]
 
 
 @pytest.mark.parametrize("is_async", [False, True])

@@ -268,7 +268,7 @@ def test_a_dropped_run_leaves_nothing_behind(driver: Driver) -> None:
     driver.settle()
     assert not root.run.actions
     assert not driver.machine.scheduler.attempts
-    assert sorted(driver.killed) == sorted(driver.machine.scheduler.workers)
+    assert sorted(driver.killed) == sorted(driver.machine.scheduler.staff.workers)
     assert not any(lane.queues for lane in driver.machine.scheduler.lanes.all.values())
 
 

@@ -13,7 +13,7 @@ ASYNC = spec("root", is_async=True)
 
 
 def look(driver: Driver) -> Overview:
-    workers = driver.machine.scheduler.workers
+    workers = driver.machine.scheduler.staff.workers
     return overview(
         driver.machine, {number: 5000 + number for number, w in workers.items() if w.ready}
     )
@@ -81,7 +81,8 @@ def test_workers_on_their_way_are_told_with_what_keeps_them() -> None:
     driver = Driver()
     driver.hold_workers = True
     driver.start(spec("root", reuse=Reuse("llm", 1, 0, 3)))
-    driver.machine.delayed(list(driver.machine.scheduler.workers), "building environment 1a2b")
+    workers = list(driver.machine.scheduler.staff.workers)
+    driver.machine.delayed(workers, "building environment 1a2b")
     (pool,) = look(driver).pools
     assert (pool.environment, pool.starting, pool.most) == ("llm", 1, 3)
     assert pool.delay == "building environment 1a2b"

@@ -61,7 +61,7 @@ def test_runs_that_wait_share_workers_once_one_of_their_task_has_waited() -> Non
         for root in waiting:
             d.sleep(root, AFTER / 2)  # too short to be parked
     assert all(root.attempt is not None for root in roots)
-    assert len(d.machine.scheduler.workers) <= 3
+    assert len(d.machine.scheduler.staff.workers) <= 3
 
 
 def test_a_long_sleep_parks_its_caller_at_once() -> None:

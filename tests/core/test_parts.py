@@ -206,7 +206,10 @@ def test_moves_the_table_does_not_list_are_refused(before: Stage) -> None:
         (lambda d, a: setattr(d.machine.scheduler.ledger, "cpu", 0), "ledger_adds_up"),
         (lambda d, a: setattr(d.machine.scheduler.ledger, "cpu", -1), "nothing_is_over_committed"),
         (lambda d, a: setattr(d.worker(a), "cpu", 1), "what_runs_has_its_share"),
-        (lambda d, a: d.machine.scheduler.devices.left.append(1), "devices_belong_to_one_worker"),
+        (
+            lambda d, a: d.machine.scheduler.staff.devices.left.append(1),
+            "devices_belong_to_one_worker",
+        ),
         (lambda d, a: setattr(a.attempt, "resuming", True), "who_waits_for_cpu_is_blocked"),
         (lambda d, a: setattr(d.worker(a), "lane", None), "a_worker_holds_its_lane"),
         (lambda d, a: setattr(a, "stage", Stage.QUEUED), "running_means_on_a_worker"),

@@ -10,7 +10,8 @@ from perdure._core.model import Failure, Loader, Reuse, SecretRef
 from perdure._core.orders import Quit
 from perdure._core.records import EventRow
 from perdure._core.scheduling import PREFETCH_SECONDS
-from perdure._core.state import Action, Pool, Worker
+from perdure._core.state import Action
+from perdure._core.workers import Pool, Worker
 from perdure.errors import SecretNotFoundError
 
 HOOK = Loader("module", "models", "load")
@@ -25,7 +26,7 @@ def quitters(driver: Driver) -> list[int]:
 def let_go(driver: Driver) -> None:
     """Workers that were told to end do so."""
     for number in quitters(driver):
-        if number in driver.machine.scheduler.workers:
+        if number in driver.machine.scheduler.staff.workers:
             driver.kill(number)
 
 
@@ -250,13 +251,13 @@ def test_each_run_has_workers_of_its_own_that_go_with_it() -> None:
     scheduler = driver.machine.scheduler
     driver.end(calls[0])
     driver.end(first)
-    scheduler.retire_idle(driver.now)
+    scheduler.let_go(driver.now)
     driver.settle()
     let_go(driver)
     driver.end(calls[1])
-    scheduler.retire_idle(driver.now)
+    scheduler.let_go(driver.now)
     driver.settle()
-    assert pool_of(calls[1]).key in scheduler.pools
+    assert pool_of(calls[1]).key in scheduler.staff.pools
     assert pool_of(calls[1]).workers
-    assert pool_of(calls[0]).key not in scheduler.pools
+    assert pool_of(calls[0]).key not in scheduler.staff.pools
     assert [lane for lane in scheduler.lanes.all.values() if lane.pool is pool_of(calls[0])] == []

@@ -9,7 +9,8 @@ from perdure._core.lifecycle import MAX_LOSSES
 from perdure._core.model import Reuse, TaskSpec
 from perdure._core.orders import Quit, TakeBack
 from perdure._core.scheduling import PREFETCH_SECONDS, STUCK_SECONDS
-from perdure._core.state import Action, Pool
+from perdure._core.state import Action
+from perdure._core.workers import Pool
 
 
 def pooled(
@@ -161,7 +162,7 @@ def test_there_are_never_more_workers_than_replicas_allow() -> None:
 def test_the_least_number_is_started_together_although_one_would_do() -> None:
     driver = Driver(cpu=1)
     driver.call(driver.start(spec("root", cpu=0.0)), pooled(min_workers=3, max_workers=3))
-    assert len(driver.machine.scheduler.workers) == 4
+    assert len(driver.machine.scheduler.staff.workers) == 4
 
 
 @pytest.mark.parametrize("is_async", [True, False])
@@ -185,7 +186,7 @@ def test_the_room_that_a_waiting_parent_has_made_is_not_used_when_it_goes_on() -
     assert running(children) == 1
     driver.machine.unblocked(root.attempt.handle)  # type: ignore[union-attr]
     driver.end(children[0])
-    assert len(driver.machine.scheduler.workers) == 2
+    assert len(driver.machine.scheduler.staff.workers) == 2
     assert running(children) == 0
     driver.block(root)
     assert running(children) == 1
@@ -219,10 +220,10 @@ def test_older_work_with_another_demand_gets_its_turn_in_a_full_pool() -> None:
 def left_after(driver: Driver, seconds: float, pool: Pool) -> int:
     """Return how many workers are left when so much time has passed."""
     driver.after(seconds)
-    driver.machine.scheduler.retire_idle(driver.now)
+    driver.machine.scheduler.let_go(driver.now)
     driver.settle()
     for number, order in driver.orders:
-        if isinstance(order, Quit) and number in driver.machine.scheduler.workers:
+        if isinstance(order, Quit) and number in driver.machine.scheduler.staff.workers:
             driver.kill(number)
     return len(pool.workers)
 

@@ -186,7 +186,7 @@ def test_no_more_workers_are_asked_for_than_could_start_work_at_once() -> None:
         driver.call(root, k=k)
     assert len(driver.spawned) == 2
     driver.come_up()
-    assert len(driver.machine.scheduler.workers) == 3
+    assert len(driver.machine.scheduler.staff.workers) == 3
 
 
 def test_idle_workers_retire_those_beyond_the_cores_first() -> None:
@@ -199,7 +199,7 @@ def test_idle_workers_retire_those_beyond_the_cores_first() -> None:
 
     def retired_after(seconds: float) -> int:
         driver.after(seconds)
-        scheduler.retire_idle(driver.now)
+        scheduler.let_go(driver.now)
         driver.settle()
         return len(driver.told(Quit))
 
@@ -215,8 +215,8 @@ def test_a_retiring_worker_gets_nothing_to_do() -> None:
     root = driver.start()
     driver.end(driver.call(root))
     driver.after(IDLE_SECONDS + 1)
-    driver.machine.scheduler.retire_idle(driver.now)
-    leaving = [w.number for w in driver.machine.scheduler.workers.values() if w.stopping]
+    driver.machine.scheduler.let_go(driver.now)
+    leaving = [w.number for w in driver.machine.scheduler.staff.workers.values() if w.stopping]
     assert driver.worker(driver.call(root, k=1)).number not in leaving
 
 

@@ -30,7 +30,7 @@ class Forgetful(Driver):
         while True:
             machine.place()
             effects.told.clear()
-            for worker in machine.scheduler.workers.values():
+            for worker in machine.scheduler.staff.workers.values():
                 worker.outbox.clear()
             self.spawned += effects.spawns
             effects.spawns.clear()
@@ -78,7 +78,7 @@ def test_p9_a_run_that_has_ended_leaves_nothing(monkeypatch: pytest.MonkeyPatch)
     for k in range(20):
         driver.call(root, spec("task", timeout=LIMITS), k=k)
     driver.end(root)
-    for number in list(driver.machine.scheduler.workers):
+    for number in list(driver.machine.scheduler.staff.workers):
         driver.kill(number)
     driver.machine.runs.clear()
     driver.orders.clear()

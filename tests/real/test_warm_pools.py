@@ -70,7 +70,7 @@ def test_an_environment_that_nobody_uses_has_no_workers(runtime: Runtime) -> Non
 
 
 def _pools(runtime: Runtime) -> list[Any]:
-    return list(runtime.controller.machine.scheduler.pools.values())
+    return list(runtime.controller.machine.scheduler.staff.pools.values())
 
 
 def test_async_tasks_find_the_state_too(runtime: Runtime) -> None:

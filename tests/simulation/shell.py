@@ -14,7 +14,8 @@ from perdure._core.orders import Start
 from perdure._core.parking import first_moment, is_dormant, keep_place
 from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
-from perdure._core.state import Attempt, Run, Worker
+from perdure._core.state import Attempt, Run
+from perdure._core.workers import Worker
 from simulation.worker import Body, Known, SimWorker
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Shell:
     def keep_ticking(self) -> None:
         self.machine.flush()
         self.machine.parking.look()
-        self.machine.scheduler.retire_idle(self.world.now)
+        self.machine.scheduler.let_go(self.world.now)
         self.at(self.world.now + FLUSH_SECONDS, self.keep_ticking)
 
     # --- effects ----------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ def test_p8_an_aborted_run_stops_at_once_and_leaves_nothing_behind(seed: int) ->
     assert world.result.failure is not None
     assert world.result.failure.code == "cancelled"
     assert not run.actions
-    assert not any(worker.attempts for worker in machine.scheduler.workers.values())
+    assert not any(worker.attempts for worker in machine.scheduler.staff.workers.values())
     assert not any(w.alive and w.bodies for w in world.shell.workers.values())
     assert len(machine.timers) < 100
 

@@ -272,7 +272,7 @@ class World:
             for shell in self.shells
             for worker in shell.workers.values()
             if worker.alive
-            and (known := shell.machine.scheduler.workers.get(worker.number)) is not None
+            and (known := shell.machine.scheduler.staff.workers.get(worker.number)) is not None
             and known.allowance
         ]
         if limited:

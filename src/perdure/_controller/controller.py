@@ -336,7 +336,7 @@ class Controller:
 
     def _upkeep(self) -> None:
         with self.batch():
-            self.machine.scheduler.retire_idle(self.machine.now)
+            self.machine.scheduler.let_go(self.machine.now)
             self.machine.parking.look()
         self.dormitory.look()
         self._loop.call_later(UPKEEP_SECONDS, self._upkeep)

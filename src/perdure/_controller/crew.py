@@ -11,7 +11,7 @@ from perdure._core.effects import Effects
 from perdure._core.ends import WorkerEnd
 from perdure._core.model import Bundle
 from perdure._core.records import RunRow
-from perdure._core.state import Worker
+from perdure._core.workers import Worker
 from perdure._ports import LowMemory, WorkerDelay, WorkerExit, WorkerRequest
 from perdure._secrets.sources import Sources
 from perdure._wire.messages import SecretValue, Welcome
@@ -118,7 +118,7 @@ class Crew:
 
     def _place(self, worker: Worker) -> None:
         key = worker.pool.key
-        there = self._machine.scheduler.devices.devices
+        there = self._machine.scheduler.staff.devices.devices
         self._engine.spawn(
             WorkerRequest(
                 worker=worker.number,
@@ -133,7 +133,7 @@ class Crew:
 
     def _devices(self, worker: Worker) -> tuple[str, ...]:
         """Return the names of the GPUs that belong to the worker."""
-        there = self._machine.scheduler.devices.devices
+        there = self._machine.scheduler.staff.devices.devices
         return tuple(there[place].name for place in worker.devices)
 
     # --- news -------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from perdure._core.orders import (
 )
 from perdure._core.outside import CONDITION
 from perdure._core.records import ActionRow
-from perdure._core.state import Worker
+from perdure._core.workers import Worker
 from perdure._wire import messages as wire
 from perdure._wire.framing import FrameReader, decode_from_worker, encode
 from perdure._wire.lingering import LITTLE

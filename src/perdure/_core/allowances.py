@@ -12,7 +12,8 @@ import msgspec
 from perdure._core import failures
 from perdure._core.effects import Effects
 from perdure._core.model import Demand, Failure, MemoryUse
-from perdure._core.state import Action, Worker
+from perdure._core.state import Action
+from perdure._core.workers import Worker
 
 QUICK_SECONDS = 0.02
 """Where attempts take less, it is not looked at each time how much memory is in use."""

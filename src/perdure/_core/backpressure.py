@@ -117,7 +117,7 @@ class Backpressure:
 
     def _shut(self, name: str) -> None:
         """Have workers ask that need not have asked so far."""
-        for worker in self._scheduler.workers.values():
+        for worker in self._scheduler.staff.workers.values():
             if name in worker.open:
                 worker.open.discard(name)
                 worker.outbox.append(Shut(name))

@@ -6,7 +6,8 @@ half as many at a time. At the latest when it runs alone, the one that crashes i
 have come through by then.
 """
 
-from perdure._core.state import Attempt, Worker
+from perdure._core.state import Attempt
+from perdure._core.workers import Worker
 
 
 def suspects(worker: Worker) -> dict[int, Attempt]:

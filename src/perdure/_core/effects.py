@@ -9,7 +9,8 @@ from perdure._core.model import Outcome
 from perdure._core.queues import Entrant
 from perdure._core.records import Row
 from perdure._core.sharing import Ask
-from perdure._core.state import Action, Attempt, Run, Worker
+from perdure._core.state import Action, Attempt, Run
+from perdure._core.workers import Worker
 
 
 class Consult(msgspec.Struct, gc=False):

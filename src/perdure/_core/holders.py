@@ -7,7 +7,8 @@ from perdure._core.ledger import UNITS, Space, space_of
 from perdure._core.model import Demand
 from perdure._core.reasons import Amounts, Brief, Holder
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import Action, Attempt, Worker
+from perdure._core.state import Action, Attempt
+from perdure._core.workers import Worker
 
 HOLDERS = 8
 """Of those who have what others wait for, so many are named."""
@@ -35,7 +36,7 @@ def amounts(demand: Demand) -> Amounts:
 
 def left(scheduler: Scheduler) -> Amounts:
     """Return what is free of each resource."""
-    ledger, devices = scheduler.ledger, scheduler.devices
+    ledger, devices = scheduler.ledger, scheduler.staff.devices
     free = {"cpu": ledger.cpu / UNITS, **amounts_of(tuple(ledger.space.items()))}
     if devices.devices:
         free["gpu"] = sum(devices.left) / UNITS
@@ -62,7 +63,7 @@ def largest(found: Collection[Holder], total: Amounts) -> tuple[Holder, ...]:
 
 def holders(scheduler: Scheduler, names: Collection[str]) -> Iterator[Holder]:
     """Yield who has some of these resources."""
-    for worker in scheduler.workers.values():
+    for worker in scheduler.staff.workers.values():
         for attempt, held, beside in _held(worker):
             has = {name: amount for name, amount in held.items() if name in names and amount}
             if has:

@@ -25,8 +25,9 @@ from perdure._core.reasons import (
 )
 from perdure._core.reserve import Reserve
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import Action, Attempt, Lane, Pool, RunQueue, Worker
+from perdure._core.state import Action, Attempt, Lane, RunQueue
 from perdure._core.transitions import Stage
+from perdure._core.workers import Pool, Worker
 
 LOOKED_AT = 10_000
 """Of its siblings, so many that are ahead of an action are counted."""

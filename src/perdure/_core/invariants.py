@@ -17,8 +17,9 @@ from perdure._core.outside import CONDITION
 from perdure._core.parking import awaited
 from perdure._core.queues import OWN
 from perdure._core.reasons import Unexplained
-from perdure._core.state import Action, Attempt, Lane, Worker
+from perdure._core.state import Action, Attempt, Lane
 from perdure._core.transitions import Stage
+from perdure._core.workers import Worker
 
 
 class BrokenInvariantError(AssertionError):
@@ -45,7 +46,7 @@ def ledger_adds_up(machine: Machine) -> Iterator[str]:
     """What is taken from the ledger is what workers hold, neither more nor less."""
     ledger = machine.scheduler.ledger
     cpu, space = units(ledger.capacity.cpu), dict(space_of(ledger.capacity))
-    for worker in machine.scheduler.workers.values():
+    for worker in machine.scheduler.staff.workers.values():
         cpu -= worker.cpu
         held = [worker.space, *(a.kept_space for a in worker.attempts.values())]
         if worker.pool.together:
@@ -67,7 +68,7 @@ def nothing_is_over_committed(machine: Machine) -> Iterator[str]:
 
 def what_runs_has_its_share(machine: Machine) -> Iterator[str]:
     """A worker holds the cpu of each attempt that runs on it, and space for it."""
-    for worker in machine.scheduler.workers.values():
+    for worker in machine.scheduler.staff.workers.values():
         for attempt in worker.attempts.values():
             share = attempt.action.task.lane.share  # type: ignore[union-attr]  # tasks have them
             if not attempt.blocked and share.cpu > worker.cpu:
@@ -93,9 +94,9 @@ def _first_keeps(worker: Worker) -> list[Space]:
 
 def devices_belong_to_one_worker(machine: Machine) -> Iterator[str]:
     """Every worker has the devices its tasks ask for; whole ones are nobody else's."""
-    devices = machine.scheduler.devices
+    devices = machine.scheduler.staff.devices
     left = [UNITS] * len(devices.devices)
-    for worker in machine.scheduler.workers.values():
+    for worker in machine.scheduler.staff.workers.values():
         pool = worker.pool
         if len(worker.devices) != math.ceil(pool.gpu):
             yield f"worker {worker.number} has devices {worker.devices}, not {pool.gpu}"
@@ -118,7 +119,7 @@ def who_waits_for_cpu_is_blocked(machine: Machine) -> Iterator[str]:
 
 def a_worker_holds_its_lane_while_it_has_load(machine: Machine) -> Iterator[str]:
     """A worker is charged exactly while something on it runs or waits for its turn."""
-    for worker in machine.scheduler.workers.values():
+    for worker in machine.scheduler.staff.workers.values():
         if (worker.lane is not None) != (worker.load > 0):
             yield f"worker {worker.number} has load {worker.load} and holds {worker.lane}"
         if worker.blocked != sum(a.blocked for a in worker.attempts.values()):
@@ -130,7 +131,7 @@ def suspects_keep_to_small_company(machine: Machine) -> Iterator[str]:
 
     Parents that were blocked may go on at any time, whoever is there.
     """
-    for worker in machine.scheduler.workers.values():
+    for worker in machine.scheduler.staff.workers.values():
         company = min((a.action.company for a in _never_blocked(worker)), default=MANY)
         if len(_never_blocked(worker)) > company:
             yield f"worker {worker.number} has more than the {company} that may be there"

@@ -18,9 +18,10 @@ from functools import partial
 from perdure._core.model import Demand
 from perdure._core.queueing import Queues
 from perdure._core.queues import Queue
-from perdure._core.state import Action, Lane, Pool, PoolKey, Run, RunQueue
+from perdure._core.state import Action, Lane, Run, RunQueue
 from perdure._core.transitions import Stage
 from perdure._core.turns import Turns
+from perdure._core.workers import Pool, PoolKey
 
 AFTER_ALL = 1 << 62
 """Greater than the position of any call."""

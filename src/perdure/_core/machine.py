@@ -39,13 +39,12 @@ from perdure._core.state import (
     Action,
     Attempt,
     Keyed,
-    Pool,
     Run,
     Task,
-    Worker,
 )
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
+from perdure._core.workers import Pool, Worker
 
 MAX_CRASHED_STARTS = 3
 MAX_KILLED_STARTS = 12
@@ -145,7 +144,7 @@ class Machine:
 
     def expected(self, number: int) -> Worker | None:
         """Return the worker of that number if it is waited for."""
-        worker = self.scheduler.workers.get(number)
+        worker = self.scheduler.staff.workers.get(number)
         return None if worker is None or worker.ready or worker.killed else worker
 
     def worker_ready(self, number: int) -> Worker | None:
@@ -175,13 +174,13 @@ class Machine:
 
     def worn(self, number: int) -> None:
         """A worker has grown too large to be given more."""
-        worker = self.scheduler.workers.get(number)
+        worker = self.scheduler.staff.workers.get(number)
         if worker is not None:
-            self.scheduler.wear_out(worker)
+            self.scheduler.staff.wear_out(worker)
 
     def worker_gone(self, number: int, end: WorkerEnd) -> None:
         """A worker's process is gone, with all it was doing."""
-        worker = self.scheduler.workers.get(number)
+        worker = self.scheduler.staff.workers.get(number)
         if worker is None:
             return
         if worker.end is not None:
@@ -194,7 +193,7 @@ class Machine:
         for attempt in reversed(list(worker.attempts.values())):
             among = len(suspects) if attempt.handle in suspects else 0
             self.lifecycle.attempt_lost(attempt, end.failure, among=among)
-        self.scheduler.remove(worker)
+        self.scheduler.staff.remove(worker)
         if not worker.ready and not worker.killed:
             if worker.failure is not None:
                 end = WorkerEnd(worker.failure, guilty=True)
@@ -212,7 +211,7 @@ class Machine:
 
     def delayed(self, workers: Sequence[int], text: str) -> None:
         """Something has to be done before these workers start: the runs that wait are told."""
-        known = (self.scheduler.workers.get(number) for number in workers)
+        known = (self.scheduler.staff.workers.get(number) for number in workers)
         runs: dict[Run, None] = {}
         for pool in {id(w.pool): w.pool for w in known if w is not None}.values():
             pool.delay = text
@@ -438,7 +437,7 @@ class Machine:
 
     def returned(self, number: int, handles: Sequence[int]) -> None:
         """A worker gives attempts back unstarted."""
-        worker = self.scheduler.workers.get(number)
+        worker = self.scheduler.staff.workers.get(number)
         if worker is not None:
             worker.revoking = False
         for handle in reversed(handles):

@@ -38,7 +38,7 @@ def _nested_shortage(action: Action, scheduler: Scheduler) -> str:
     shortage = "" if joins else scheduler.ledger.nested_shortage(own.demand, kept)
     if shortage or (own.pool.is_async and id(own.pool) in seen):
         return shortage
-    return scheduler.devices.shortage(own.demand, gpus)
+    return scheduler.staff.devices.shortage(own.demand, gpus)
 
 
 def _lanes_above(action: Action) -> list[Lane]:

@@ -21,8 +21,9 @@ from perdure._core.model import MANY
 from perdure._core.queues import Queue
 from perdure._core.reasons import Amounts, Brief, kind
 from perdure._core.sharing import QueueLimits
-from perdure._core.state import Action, Attempt, Pool, Run, Worker
+from perdure._core.state import Action, Attempt, Run
 from perdure._core.transitions import Stage
+from perdure._core.workers import Pool, Worker
 
 ROWS = 40
 """Running attempts, and runs, that are told of one by one: more than terminals have lines."""
@@ -180,7 +181,7 @@ def overview(machine: Machine, pids: Mapping[int, int], dormant: int = 0) -> Ove
     queued: dict[int, int] = Counter()
     for lane in scheduler.lanes.all.values():
         queued[id(lane.pool)] += lane.count
-    pools = [_pool(pool, queued[id(pool)]) for pool in scheduler.pools.values()]
+    pools = [_pool(pool, queued[id(pool)]) for pool in scheduler.staff.pools.values()]
     pools = [each for each in pools if each.attempts or each.queued or _workers(each)]
     runs = nlargest(ROWS, islice(machine.runs.values(), LOOKED_AT), key=_size)
     return Overview(
@@ -300,7 +301,7 @@ def _waiting(machine: Machine, pids: Mapping[int, int]) -> dict[str, int]:
     callers = {w.attempt.handle: w.attempt for w in islice(wishes, LOOKED_AT)}.values()
     if held := sum(held_back(attempt) is not None for attempt in callers):
         found["queue_full"] = held
-    blocked = sum(worker.blocked for worker in scheduler.workers.values()) - held
+    blocked = sum(worker.blocked for worker in scheduler.staff.workers.values()) - held
     if blocked:
         found["children"] = blocked
     rest = sum(len(run.actions) for run in machine.runs.values()) - placed

@@ -93,7 +93,7 @@ class Parking:
         waits, attempts = self._waits, self.scheduler.attempts
         self._patience = self._shared_by(len(waits))
         self._waits = {h: wait for h, wait in waits.items() if wait.asked and h in attempts}
-        for worker in self.scheduler.workers.values():
+        for worker in self.scheduler.staff.workers.values():
             if worker.blocked and worker.ready and not worker.stopping:
                 for attempt in worker.attempts.values():
                     if attempt.blocked and not attempt.action.ending:
@@ -178,7 +178,7 @@ class Parking:
     def left(self, number: int, handle: int, log: tuple[LogSpan, ...], *, whole: bool) -> None:
         """The worker has left the attempt; ``whole``: and the world with it."""
         wait = self._waits.pop(handle, None)
-        worker = self.scheduler.workers.get(number)
+        worker = self.scheduler.staff.workers.get(number)
         if worker is None:
             return
         if whole:

@@ -1,4 +1,4 @@
-"""Placement: which ready action goes to which worker, and how many workers there should be.
+"""Placement: which ready action goes to which worker.
 
 * Ready actions wait in *lanes* (``lanes.py``), the oldest comes first. What it lacks is set aside
   for it (``reserve.py``).
@@ -8,8 +8,7 @@
   does not move gets part of it (*take back*).
 * A parent whose wait has ended gets its share before anything is placed (``resuming.py``).
 * Of a lane with a queue no more is placed than that has room for (``queues.py``).
-* Workers of tasks that ask for GPUs have them from start to end (``devices.py``). Idle ones are let
-  go when somebody else needs what they have.
+* How many workers there are, and which devices they have, is in ``staffing.py``.
 * In a pool with ``concurrency`` above one, so many attempts run together in each worker, for one
   share of the ledger (``shares.py``); only what is beyond them is a backlog.
 * An async worker hosts blocked attempts besides the running one. Tasks that are known to make no
@@ -22,22 +21,23 @@ from collections.abc import Callable
 
 import msgspec
 
-from perdure._core import shares, staffing
+from perdure._core import shares
 from perdure._core.allowances import allow, is_quick
-from perdure._core.devices import Devices
 from perdure._core.effects import Effects
 from perdure._core.lanes import Lanes
 from perdure._core.ledger import Ledger
-from perdure._core.model import MANY, Capacity, TaskSpec
-from perdure._core.orders import Quit, Start, TakeBack
+from perdure._core.model import Capacity, TaskSpec
+from perdure._core.orders import Start, TakeBack
 from perdure._core.queueing import Queues
 from perdure._core.recollection import Recollection
 from perdure._core.reserve import Reserve
 from perdure._core.resuming import Resumption
-from perdure._core.state import Action, Attempt, Lane, Pool, PoolKey, Run, Task, Worker
+from perdure._core.staffing import Staff
+from perdure._core.state import Action, Attempt, Lane, Run, Task
 from perdure._core.strain import Strain
 from perdure._core.timers import Timers
 from perdure._core.transitions import Stage
+from perdure._core.workers import Pool, PoolKey, Worker
 
 PREFETCH_SECONDS = 0.003
 """How much work may be queued on a worker: enough to hide a round trip, too little to be unfair."""
@@ -59,22 +59,18 @@ class Scheduler:
         self, capacity: Capacity, first_worker: int, timers: Timers, effects: Effects
     ) -> None:
         self.ledger = Ledger(capacity)
-        self.devices = Devices(capacity.devices)
+        self.staff = Staff(capacity, first_worker, effects)
         self.queues = Queues(timers, effects)
         self.resuming = Resumption(self.ledger, self.queues, effects)
         self.starved: Lane | None = None
         self.wanted: set[str] = set()
-        self.cores = max(1, int(capacity.cpu))
         self.timers = timers
         self.effects = effects
-        self.pools: dict[PoolKey, Pool] = {}
         self.lanes = Lanes(self.queues)
-        self.workers: dict[int, Worker] = {}
         self.attempts: dict[int, Attempt] = {}
-        self.strain = Strain(self.workers, timers, effects)
+        self.strain = Strain(self.staff.workers, timers, effects)
         self.overrun: Callable[[Attempt], None] = lambda attempt: None
         self.forsaken: Callable[[Attempt], None] = lambda attempt: None
-        self._next_worker = first_worker
         self._next_handle = 1
         self._relief_due = False
 
@@ -93,10 +89,10 @@ class Scheduler:
                 run.bundle, spec.is_async, env_vars, reuse, spec.image.recipe, threads,
                 demand.gpu, demand.device,
             )  # fmt: skip
-            pool = self.pools.setdefault(key, Pool(key, spec.is_async, reuse))
+            pool = self.staff.pool(key)
             pool.run = run if reuse.per_run else None
             lane = self.lanes.of(pool, demand, spec.queue)
-            shortage = self.ledger.shortage(demand) or self.devices.shortage(demand)
+            shortage = self.ledger.shortage(demand) or self.staff.devices.shortage(demand)
             task = run.tasks[spec] = Task(spec, lane, shortage)
             task.makes_calls = spec in pool.callers
         return task
@@ -155,7 +151,7 @@ class Scheduler:
     def lacking(self, lane: Lane) -> set[str]:
         """Return the names of what the lane waits for; cpu counts once there is all else."""
         lacking = self.ledger.lacking(lane.share)
-        if self._lacks_devices(lane.pool):
+        if self.staff.lacks_devices(lane.pool):
             lacking.add("gpu")
         if not lacking and lane.share.cpu > self.ledger.cpu:
             lacking.add("cpu")
@@ -172,7 +168,7 @@ class Scheduler:
             if worker is None:
                 if lane.count < ready and self.lanes.fell_behind(lane, others):
                     return True
-                self._ask_for_workers(lane, action, now)
+                self.staff.hire(action, self.ledger.room_for(lane.share), now)
                 return False
             self.lanes.take(action)
             self._assign(worker, action, now)
@@ -238,7 +234,7 @@ class Scheduler:
         pool = lane.pool
         if pool.together and not self.ledger.fits_space(lane.share.space):
             return True
-        return not self._has_devices(pool) and all(w.blocked for w in pool.workers.values())
+        return not self.staff.has_devices(pool) and all(w.blocked for w in pool.workers.values())
 
     def _assign(self, worker: Worker, action: Action, now: float) -> None:
         lane = action.task.lane  # type: ignore[union-attr]  # only tasks are placed
@@ -290,7 +286,7 @@ class Scheduler:
 
     def computing(self) -> int:
         """Return how many attempts run or are about to; the others wait for children."""
-        return sum([worker.load for worker in self.workers.values()])
+        return sum([worker.load for worker in self.staff.workers.values()])
 
     # --- what attempts do to their workers --------------------------------------------------------
 
@@ -343,102 +339,16 @@ class Scheduler:
             worker.last_done = now
             worker.seasoned = worker.relayed = True
         if worker.left <= 0:
-            self._replace_spent(worker)
+            self.staff.replace_spent(worker)
         if worker.load == 0:
             worker.idle_since = now
             if any(w.load > pool.concurrency for w in pool.workers.values()):
                 self._watch_backlogs(now)
 
-    # --- the number of workers --------------------------------------------------------------------
-
-    def _ask_for_workers(self, lane: Lane, action: Action, now: float) -> None:
-        """Spawn as many workers as could start work at once, and are not already on their way."""
-        pool = lane.pool
-        workers = pool.workers.values()
-        free = [w for w in workers if not w.stopping and not w.load and not w.blocked]
-        if pool.is_async and action.task.makes_calls:  # type: ignore[union-attr]
-            hosts = sum(1 for w in workers if w.blocked and not w.spent)
-            if hosts >= self.cores:
-                return
-        together = min(pool.concurrency, action.company)
-        wanted = min(-(-lane.count // together), self.ledger.room_for(lane.share), 2 * self.cores)
-        for _ in range(staffing.missing(pool, wanted - len(free))):
-            if not self._has_devices(pool):
-                self._free_devices(pool)
-                return
-            self.spawn(pool, now)
-
-    def _has_devices(self, pool: Pool) -> bool:
-        """Whether there are devices for one more worker of the pool."""
-        return not pool.gpu or self.devices.find(pool.gpu, pool.device) is not None
-
-    def _lacks_devices(self, pool: Pool) -> bool:
-        """Whether neither a free worker has devices for the pool, nor could another one."""
-        if self._has_devices(pool):
-            return False
-        hosts = pool.is_async
-        workers = pool.workers.values()
-        return not any(not w.load and not w.stopping and (hosts or not w.blocked) for w in workers)
-
-    def _free_devices(self, pool: Pool) -> None:
-        """Let go of idle workers that have the devices the pool needs, those idle for long first.
-
-        Nobody has to go in vain.
-        """
-        bound = [w for w in self.workers.values() if w.devices and not w.attempts]
-        freed = [(w.devices, w.pool.gpu) for w in bound if w.stopping]
-        idle = [w for w in bound if w.ready and not w.stopping and w.pool is not pool]
-        idle.sort(key=lambda worker: worker.idle_since)
-        leaving: list[Worker] = []
-        while self.devices.find(pool.gpu, pool.device, freed) is None:
-            if not idle:
-                return
-            leaving.append(idle.pop(0))
-            freed.append((leaving[-1].devices, leaving[-1].pool.gpu))
-        for worker in leaving:
-            self._retire(worker)
-
-    def spawn(self, pool: Pool, now: float) -> Worker:
-        """Ask for one more worker of the pool; there are devices for it."""
-        worker = Worker(self._next_worker, pool, idle_since=now)
-        self._next_worker += 1
-        if pool.gpu:
-            worker.devices = self.devices.find(pool.gpu, pool.device) or ()
-            self.devices.take(worker.devices, pool.gpu)
-        pool.workers[worker.number] = self.workers[worker.number] = worker
-        self.effects.spawns.append(worker)
-        return worker
-
-    def remove(self, worker: Worker) -> None:
-        """Forget a worker that is gone; its attempts have been detached."""
-        self.devices.give(worker.devices, worker.pool.gpu)
-        del self.workers[worker.number]
-        del worker.pool.workers[worker.number]
-        self.effects.told.pop(worker.number, None)
-
-    def retire_idle(self, now: float) -> None:
+    def let_go(self, now: float) -> None:
         """Let go of workers that have had nothing to do for long."""
-        for pool in list(self.pools.values()):
-            for worker in staffing.superfluous(pool, self.cores, now):
-                self._retire(worker)
-            if pool.over and not pool.workers:
-                del self.pools[pool.key]
-                self.lanes.drop(pool)
-
-    def wear_out(self, worker: Worker) -> None:
-        """The worker is to be given nothing more, and to go when it has nothing to do."""
-        worker.left = -MANY
-        self._replace_spent(worker)
-
-    def _replace_spent(self, worker: Worker) -> None:
-        """Let go of a worker that may do no more, once it has ended what it has begun."""
-        if worker.ready and not worker.attempts and not worker.stopping:
-            self._retire(worker)
-
-    def _retire(self, worker: Worker) -> None:
-        worker.stopping = True
-        worker.outbox.append(Quit())
-        self.effects.told[worker.number] = worker
+        for pool in self.staff.retire_idle(now):
+            self.lanes.drop(pool)
 
     # --- backlogs that do not move ----------------------------------------------------------------
 
@@ -452,7 +362,7 @@ class Scheduler:
         self._relief_due = False
         backlogs = [
             worker
-            for worker in self.workers.values()
+            for worker in self.staff.workers.values()
             if worker.load > worker.pool.concurrency
             and worker.lane
             and not worker.revoking

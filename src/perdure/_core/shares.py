@@ -14,7 +14,8 @@ Space is taken only where an attempt is placed, which is checked; all else passe
 
 from perdure._core.ledger import Ledger
 from perdure._core.model import MANY
-from perdure._core.state import Attempt, Lane, Worker
+from perdure._core.state import Attempt, Lane
+from perdure._core.workers import Worker
 
 
 def hold(ledger: Ledger, worker: Worker, lane: Lane) -> None:

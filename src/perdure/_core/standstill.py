@@ -12,9 +12,10 @@ from perdure._core.lanes import behind
 from perdure._core.lifecycle import Lifecycle
 from perdure._core.nesting import lane_of, shortage_of, upwards
 from perdure._core.scheduling import Scheduler
-from perdure._core.state import Action, Lane, Worker
+from perdure._core.state import Action, Lane
 from perdure._core.transitions import Stage
 from perdure._core.wishes import Wish
+from perdure._core.workers import Worker
 
 PATIENCE_SECONDS = 1.0
 """How long something must have waited before it is looked into."""
@@ -47,7 +48,8 @@ class Standstill:
         if shortage := shortage_of(action, scheduler):  # its parents ask for more by now
             self.lifecycle.fail(action, failures.infeasible(shortage))
             return
-        keepers = [w for w in scheduler.workers.values() if w.attempts and self._keeps(w, lane)]
+        workers = scheduler.staff.workers.values()
+        keepers = [w for w in workers if w.attempts and self._keeps(w, lane)]
         if any(w.stopping or any(map(self._goes_on, _actions(w))) for w in keepers):
             return
         family = set(upwards(action))

@@ -17,8 +17,8 @@ from perdure._core import failures
 from perdure._core.effects import Effects
 from perdure._core.ends import WorkerEnd
 from perdure._core.model import LowMemory
-from perdure._core.state import Worker
 from perdure._core.timers import Timers
+from perdure._core.workers import Worker
 
 RELIEF_SECONDS = 1.0
 """How often one more worker may be busy, if memory has not been low since."""
