@@ -124,6 +124,13 @@ async def call_three() -> list[int]:
 
 
 @env.task
+async def need_cancelled() -> int:
+    call = queued.aio(0)
+    call.cancel()
+    return await queued.override(queue=None).aio(call)
+
+
+@env.task
 async def map_lazily(count: int) -> int:
     taken = []
     async for _ in perdure.map.aio(queued, (taken.append(n) or n for n in range(count))):

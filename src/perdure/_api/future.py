@@ -40,11 +40,13 @@ class Future(_serde.Deferred, Generic[T]):
         task: Full name of its task, or name of the step.
         absent: A looked-up step has no recorded outcome.
         passed_on: It was an argument of a call, which fails if this fails.
+        withdrawn: The call, if it was cancelled before it was made: others may come to need it.
     """
 
     task: str
     absent: bool = False
     passed_on: bool = False
+    withdrawn: Any = None
     _scope: Scope
     _encoded: bytes | None = None
     _failure: Failure | None = None

@@ -263,8 +263,7 @@ class Attempt:
         self, spec: TaskSpec, inputs: Encoded, marks: dict[str, InputMark] | None = None
     ) -> Future[Any]:
         """Ask for a child action."""
-        session, name = self._session, spec.name
-        digest = inputs.digest
+        session, name, digest = self._session, spec.name, inputs.digest
         with session.lock:
             if not self._open:
                 raise closed(self)
@@ -283,8 +282,9 @@ class Attempt:
                 self.handle, session.number(spec), action, inputs.data, inputs.needs, inputs.blobs,
                 current_group(), changed_context(self), marks,
             )  # fmt: skip
-            if self.gates or (spec.queue and must_ask(spec.queue, session, self._known)):
-                self.gates = self.gates or Gates(self.handle, session)
+            held = self.gates or (spec.queue and must_ask(spec.queue, session, self._known))
+            if held or (inputs.needs and self.gates is not None):
+                self.gates = Gates(self.handle, session) if self.gates is None else self.gates
                 self.gates.make(call, spec.queue)
             else:
                 session.messages.append(call)
@@ -478,7 +478,7 @@ class Attempt:
             future = self.calls.pop(action, None)
             if future is None or not self._open:
                 return
-            if self.gates is None or not self.gates.cancel(action):
+            if self.gates is None or not self.gates.cancel(future):
                 self._session.messages.append(CancelCall(self.handle, action))
             self._session.closed(self, future)
         self._session.posted()

@@ -3,10 +3,15 @@
 In each queue the calls of an attempt are made in order. A call that has the future of one that is
 held back among its arguments follows it, whatever its own queue: the controller must not hear of
 the second one first. Who made the call goes on, or waits, as its code says: see ``Future.enter``.
+
+A call that is cancelled while it is held back is not made, unless another call needs it, then or
+later: that one has to fail as with any call that was cancelled, and the journal to say why. Then it
+is made without room, and cancelled at once. Its future keeps it for that.
 """
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 from perdure._api.future import Future, make_future
 from perdure._api.scope import Scope
@@ -35,14 +40,16 @@ class Held:
     Attributes:
         call: It.
         queue: Its queue, or "".
+        cancelled: It is only made because others need it.
         room: What somebody waits for until the call is made.
         followers: Calls that are made after it.
     """
 
-    __slots__ = ("call", "followers", "queue", "room")
+    __slots__ = ("__weakref__", "call", "cancelled", "followers", "queue", "room")
 
     def __init__(self, call: Call, queue: str) -> None:
         self.call, self.queue = call, queue
+        self.cancelled = False
         self.room: Future[Any] | None = None
         self.followers: list[Held] = []
 
@@ -65,11 +72,12 @@ class Gates:
         session: Its worker's.
     """
 
-    __slots__ = ("_gates", "_handle", "_held", "_session")
+    __slots__ = ("_gates", "_handle", "_held", "_session", "_withdrawn")
 
     def __init__(self, handle: int, session: "Session") -> None:
         self._handle, self._session = handle, session
         self._held: dict[bytes, Held] = {}
+        self._withdrawn: WeakValueDictionary[bytes, Held] = WeakValueDictionary()
         self._gates: dict[str, Gate] = {}
 
     def __bool__(self) -> bool:
@@ -78,14 +86,21 @@ class Gates:
 
     def make(self, call: Call, queue: str) -> None:
         """Make a call, now or when there is room for it."""
-        held = self._held[call.id] = Held(call, queue)
+        self._hold(Held(call, queue))
+
+    def _hold(self, held: Held) -> None:
+        for need in held.call.needs if self._withdrawn else ():
+            withdrawn = self._withdrawn.pop(need, None)
+            if withdrawn is not None:
+                self._hold(withdrawn)
+        self._held[held.call.id] = held
         self._place(held)
 
     def _place(self, held: Held) -> None:
         before = next((need for need in held.call.needs if need in self._held), None)
         if before is not None:
             self._held[before].followers.append(held)
-        elif held.queue and held.queue not in self._session.open_queues:
+        elif held.queue and not held.cancelled and held.queue not in self._session.open_queues:
             gate = self._gates.setdefault(held.queue, Gate())
             gate.line[held.call.id] = held
             self._ask(gate)
@@ -101,6 +116,8 @@ class Gates:
     def _send(self, held: Held) -> None:
         del self._held[held.call.id]
         self._session.messages.append(held.call)
+        if held.cancelled:
+            self._session.messages.append(CancelCall(self._handle, held.call.id))
         if held.room is not None:
             held.room.settle(None, None)
         for follower in held.followers:
@@ -121,24 +138,27 @@ class Gates:
             gate.line.clear()
         self._ask(gate)
 
-    def cancel(self, action: bytes) -> bool:
-        """A call was cancelled; return whether it is not even made."""
+    def cancel(self, future: Future[Any]) -> bool:
+        """A call was cancelled; return False if it has been made, and the controller must hear."""
+        action = future.action_id
         held = self._held.get(action)
         if held is None:
             return False
+        held.cancelled = True
         gate = self._gates.get(held.queue, Gate())
-        gate.line.pop(action, None)
         asked = gate.asked.pop(action, None) is not None
-        if held.followers:
-            self._send(held)  # they fail with it
-        else:
+        is_next = gate.line.pop(action, None) is not None or asked
+        if not any(follower.call.id in self._held for follower in held.followers):
             del self._held[action]
+            self._withdrawn[action] = future.withdrawn = held
             if asked:
                 self._session.messages.append(CancelCall(self._handle, action))
-            if held.room is not None:
-                held.room.settle(None, None)
+        elif is_next:
+            self._send(held)
+        if held.room is not None:
+            held.room.settle(None, None)
         self._ask(gate)
-        return not held.followers
+        return True
 
     def room(self, action: bytes, scope: Scope) -> Future[Any] | None:
         """Return what is settled when the call has been made, or is not going to be."""
