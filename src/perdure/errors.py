@@ -222,7 +222,8 @@ class OutOfMemoryError(ExecutionError, MemoryError):
     """The attempt used more memory than it may, or than there is.
 
     Attributes:
-        request: Bytes it had asked for, 0 if it had not, or not used more than that.
+        request: Bytes it might use: what it had asked for, and at least 32 MiB. 0 if it had not
+            asked, or not used more than that.
         peak: The most it was seen to use, likewise.
     """
 

@@ -452,10 +452,10 @@ class Driver:
         self.machine.worker_gone(number, WorkerEnd(DIED, guilty=guilty))
         self.settle()
 
-    def over(self, action: Action, peak: int, *, before: int = 0) -> None:
+    def over(self, action: Action, peak: int, *, before: int = 0, spare: int = 0) -> None:
         """The worker of the action was killed because it used more memory than it might."""
         number = self.worker(action).number
-        use = MemoryUse(self.limits[number], peak, before)
+        use = MemoryUse(self.limits[number] + spare, peak, before)
         self.machine.worker_gone(number, WorkerEnd(failures.over_memory(use), guilty=True))
         self.settle()
 

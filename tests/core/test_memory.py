@@ -80,7 +80,7 @@ def test_an_attempt_over_its_memory_fails_with_request_and_peak() -> None:
     driver.over(leaf, 450)
     failure = driver.failure(leaf)
     assert failure.code == "out_of_memory"
-    assert failure.message == "it used 450 bytes of memory and had asked for 200 bytes"
+    assert failure.message == "it used 450 bytes of memory; its limit was 200 bytes"
     assert failure.memory == MemoryUse(200, 450)
 
 
@@ -139,7 +139,7 @@ def test_asking_for_more_than_there_is_fails_with_both_reasons() -> None:
     leaf = driver.call(root, spec("leaf", memory=600, retries=3, on_oom=(1200,)))
     driver.over(leaf, 700)
     message = driver.failure(leaf).message
-    assert "it used 700 bytes of memory and had asked for 600 bytes" in message
+    assert "it used 700 bytes of memory; its limit was 600 bytes" in message
     assert "on_oom asks for more than there is: memory=" in message
 
 
@@ -171,6 +171,17 @@ def test_what_others_left_behind_is_nobodys_fault() -> None:
     driver.over(second, 110, before=60)
     assert second.stage is Stage.RUNNING
     assert (second.charged, second.total_losses) == (1, 1)
+
+
+@pytest.mark.parametrize(("before", "blamed"), [(10, False), (9, True)])
+def test_who_kept_to_what_is_let_pass_beyond_its_request_is_not_blamed(
+    before: int, blamed: bool
+) -> None:
+    driver, root = rooted(cpu=1)
+    first, second = called(driver, root, 2, memory=100)
+    driver.end(first)
+    driver.over(second, 210, before=before, spare=100)
+    assert (second.stage is not Stage.RUNNING) is blamed
 
 
 def test_it_is_not_looked_at_each_time_what_is_there_before_a_quick_one() -> None:

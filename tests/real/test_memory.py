@@ -25,7 +25,7 @@ def test_one_that_takes_too_much_is_stopped_and_its_sibling_is_not(
 @linux
 def test_what_a_task_starts_counts_too(runtime: Runtime, mark: Path) -> None:
     run = perdure.run(hungry.started, mark)
-    with pytest.raises(OutOfMemoryError, match="had asked for 96 MiB") as told:
+    with pytest.raises(OutOfMemoryError, match="its limit was 96 MiB") as told:
         run.result(timeout=60)
     assert told.value.peak > told.value.request == 96 << 20
 

@@ -11,7 +11,7 @@ from perdure._engines.threads import thread_variables
 from perdure._serde import loads
 from perdure._worker import watch as watching
 from perdure._worker.memory import Memory, Trees
-from perdure._worker.watch import Watch
+from perdure._worker.watch import LEAST_LIMIT, Watch, enforced
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits are kept with /proc")
 MIB = 1 << 20
@@ -177,6 +177,11 @@ def test_a_limit_of_zero_is_none(kernel, timeless):
     assert watch.look([10]) == []
 
 
+def test_what_a_worker_begins_with_is_let_pass_however_little_was_asked_for():
+    assert [enforced(each) for each in (1, 1 << 20, 1 << 30)] == [LEAST_LIMIT, LEAST_LIMIT, 1 << 30]
+    assert enforced(0) == 0
+
+
 def test_where_nobody_declares_memory_no_process_is_looked_at(kernel, timeless, monkeypatch):
     memory = kernel.memory()
     watch = Watch(memory)
@@ -262,6 +267,17 @@ def test_a_worker_over_its_limit_is_killed_and_others_are_not(at_desk):
         assert end.over.before < 128 * MIB
         modest.start("take", size=1)
         assert (await modest.done()).failure is None
+
+    at_desk(scenario)
+
+
+@linux
+def test_who_asked_for_next_to_nothing_is_told_the_limit_that_was_kept(at_desk):
+    async def scenario(desk):
+        peer = await desk.worker(1)
+        desk.engine.limit(1, 1)
+        peer.start("take", size=300 * MIB)
+        assert (await desk.exits.get()).over.limit == LEAST_LIMIT
 
     at_desk(scenario)
 

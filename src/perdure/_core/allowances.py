@@ -55,7 +55,9 @@ def is_innocent(worker: Worker, use: MemoryUse | None) -> bool:
         return False
     if worker.pool.together:
         return use.peak - use.before <= use.limit
-    return worker.relayed or use.peak - use.before <= worker.lane.demand.memory
+    # Where little was asked for, more is let pass than the worker holds.
+    spare = max(0, use.limit - worker.allowance)
+    return worker.relayed or use.peak - use.before <= worker.lane.demand.memory + spare
 
 
 def larger(action: Action, failure: Failure) -> Demand | None:

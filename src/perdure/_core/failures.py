@@ -53,8 +53,8 @@ def out_of_memory(message: str) -> Failure:
 
 
 def over_memory(use: MemoryUse) -> Failure:
-    """The worker used more memory than what it executed had asked for."""
-    message = f"it used {size(use.peak)} of memory and had asked for {size(use.limit)}"
+    """The worker used more memory than it might."""
+    message = f"it used {size(use.peak)} of memory; its limit was {size(use.limit)}"
     if use.before > use.limit // 4:
         message += f"; its worker had {size(use.before)} before it began"
     return msgspec.structs.replace(out_of_memory(message), memory=use)

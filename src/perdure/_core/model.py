@@ -329,7 +329,7 @@ class MemoryUse(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a worker used that was stopped for it, in bytes.
 
     Attributes:
-        limit: What it might use: the request of what it executed.
+        limit: What it might use: the request of what it executed, or the least that is enforced.
         peak: The most it was seen to use, with all processes it had started.
         before: What of that was there before it began to execute what it was stopped for, beyond
             what a fresh worker begins with: others have left it behind.

@@ -38,7 +38,7 @@ from perdure._wire.framing import FrameReader, encode
 from perdure._wire.messages import Message
 from perdure._worker import guests
 from perdure._worker import main as worker_main
-from perdure._worker.watch import watch
+from perdure._worker.watch import enforced, watch
 from perdure.config import log_path
 from perdure.errors import PerdureError
 
@@ -224,7 +224,8 @@ class _Forkserver:
             if number == worker:
                 _kill_group(pid)
 
-    def _limit(self, worker: int, memory: int) -> None:
+    def _limit(self, worker: int, request: int) -> None:
+        memory = enforced(request)
         for pid, number in self._workers.items():
             if number == worker and pid not in self._over:
                 self._watch.limit(pid, memory)

@@ -25,12 +25,21 @@ from perdure._worker.memory import PAGE, Memory, Trees
 GROWTH = 4 << 30
 """Bytes a second by which processes may grow together; more than two cores can touch."""
 
+LEAST_LIMIT = 32 << 20
+"""Bytes that every worker may use, however little was asked for: before it executes anything, its
+interpreter and the user's modules take some of what the request was meant for."""
+
 SOONEST, LATEST = 0.02, 0.2
 """Seconds between two looks at workers; likewise at the machine, where nothing is near."""
 
 LATEST_MACHINE = 1.0
 SHARE_LOOKING, SHARE_SEARCHING = 0.05, 0.003
 """Of a core, that may be spent on it; waking up for it takes some, too."""
+
+
+def enforced(request: int) -> int:
+    """Return the limit that is kept where so much was asked for; 0: none."""
+    return max(request, LEAST_LIMIT) if request else 0
 
 
 class _Watched(msgspec.Struct):
