@@ -90,6 +90,44 @@ _HINTS = {
 }
 """What to do instead of single names of theirs."""
 
+_RUN = {
+    "action": "run.actions() lists them",
+    "code_bundle": "perdure show {run} tells what code it ran",
+    "details": "run.phase and run.actions(); or: perdure show {run}",
+    "download_code": "perdure show {run} tells what code it ran, and perdure rerun {run} runs it",
+    "first_failure": 'run.actions(phase="failed") lists what failed; run.raise_for_status() raises',
+    "get_debug_url": "perdure debug {run} ACTION",
+    "get_logs": "run.logs() yields the lines",
+    "get_report": "run.report() is the file",
+    "input_literals": "run.inputs()",
+    "output_literals": "run.outputs()",
+    "pb2": "run.name and run.phase; or: perdure show {run} --json",
+    "raw_phase": "run.phase",
+    "show_logs": "run.logs() yields the lines; or: perdure logs {run}",
+    "to_dict": "perdure show {run} --json",
+    "to_json": "perdure show {run} --json",
+    "typed_inputs": "run.inputs()",
+    "typed_outputs": "run.result(), which has the type that the task returned",
+    "watch": "run.wait() waits for the end; perdure watch {run} shows what happens",
+}
+"""What to do instead of what their runs have."""
+
+
+class AbsentError(NotSupportedError, AttributeError):
+    """Flyte 2's objects have the name, and ours do not: so ``hasattr`` says, too."""
+
+
+def refuse_of_run(name: str, run: str) -> NoReturn:
+    """Refuse what a run has in Flyte 2, and not here.
+
+    Raises:
+        AbsentError: It is that.
+        AttributeError: Neither has it.
+    """
+    if name not in _RUN:
+        raise AttributeError(f"'Run' object has no attribute {name!r}")
+    raise AbsentError(f"Run.{name} is not supported", hint=_RUN[name].format(run=run))
+
 
 def find(name: str) -> Any:
     """Return a module that Flyte 2 has, for which a script need not ask by an import of its own.

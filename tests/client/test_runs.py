@@ -18,6 +18,7 @@ from perdure.errors import (
     ReplayDivergedError,
     RunAbortedError,
     RunConflictError,
+    RunError,
     RunInterruptedError,
     RunNotFoundError,
     TypeCheckError,
@@ -80,6 +81,24 @@ def test_the_original_exception_is_raised(jobs, tmp_path):
     with pytest.raises(jobs.Broken, match="the gate is closed"):
         handle.result(60)
     assert handle.phase == "failed"
+
+
+def test_a_run_that_is_over_says_so_and_raises_what_it_has_ended_with(jobs, stopped, tmp_path):
+    assert stopped.done()
+    with pytest.raises(RunInterruptedError):
+        stopped.raise_for_status()
+    handle = run(jobs.hold, str(tmp_path / "other"), str(tmp_path / "gate"))
+    assert not handle.done()
+    with pytest.raises(RunError, match=r"run\.wait\(\)"):
+        handle.raise_for_status()
+    (tmp_path / "gate").touch()
+    handle.wait(60)
+    assert handle.done()
+    assert handle.raise_for_status() is None
+    failing = run(jobs.fragile, str(tmp_path / "no gate"))
+    failing.wait(60)
+    with pytest.raises(jobs.Broken):
+        asyncio.run(failing.raise_for_status.aio())
 
 
 def test_the_same_name_is_the_same_run(jobs, tmp_path):

@@ -237,7 +237,37 @@ def test_runs_are_found_as_flyte_finds_them():
 
     started = perdure.run(calls.inc, 1)
     assert isinstance(started, Run)
-    assert Run.get(started.name).result(60) == 2
+    assert Run.get(started.name).sync().result(60) == 2
+    listed = Run.listall(in_phase=("failed", "succeeded"), task_name="calls.inc", limit=1)
+    assert [each.name for each in listed] == [started.name]
+    assert not [*Run.listall(in_phase=("failed",), task_name="calls.inc")]
+    with pytest.raises(errors.NotSupportedError, match="sort_by"):
+        Run.listall(sort_by=("created_at", "asc"))
+    with pytest.raises(errors.NotSupportedError, match="reason"):
+        started.abort("enough of it")
+
+
+OF_RUNS = [
+    "abort", "action", "code_bundle", "details", "done", "download_code", "first_failure",
+    "get", "get_debug_url", "get_logs", "get_report", "input_literals", "inputs", "listall",
+    "name", "output_literals", "outputs", "pb2", "phase", "raise_for_status", "raw_phase",
+    "show_logs", "sync", "to_dict", "to_json", "typed_inputs", "typed_outputs", "url", "wait",
+    "watch",
+]  # fmt: skip
+
+
+def test_what_runs_have_in_flyte_is_there_or_refused_with_what_to_use_instead():
+    run = perdure.Run("nightly")
+    lacking = [name for name in OF_RUNS if not hasattr(perdure.Run, name)]
+    assert not any(hasattr(run, name) for name in lacking)
+    for name in lacking:
+        with pytest.raises(errors.NotSupportedError, match=rf"Run\.{name} is not") as told:
+            getattr(run, name)
+        assert "run." in told.value.hint or "perdure " in told.value.hint
+    with pytest.raises(errors.NotSupportedError, match="perdure show nightly --json"):
+        run.to_json()
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = run.nonsense
 
 
 def test_the_configuration_of_the_repository_is_looked_for_at_its_root(tmp_path, monkeypatch):

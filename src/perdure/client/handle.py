@@ -1,10 +1,12 @@
 """The handle of a run: its phase, its result, its actions, its logs."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
+from perdure import _absent
 from perdure._core.ids import root_id
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
@@ -15,6 +17,7 @@ from perdure.errors import (
     PerdureError,
     RemoteError,
     RunAbortedError,
+    RunError,
     RunInterruptedError,
 )
 
@@ -39,6 +42,9 @@ class Run:
     get: "ClassVar[Twofold[[str], Run]]"
     """What Flyte 2 calls :func:`perdure.get_run`."""
 
+    listall: "ClassVar[Twofold[..., Iterator[Run]]]"
+    """What Flyte 2 calls :func:`perdure.runs`."""
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -51,6 +57,14 @@ class Run:
     def phase(self) -> Phase:
         """Where the run stands now; ``interrupted`` if nobody drives it to its end."""
         return link.get(self.name).phase
+
+    def done(self) -> bool:
+        """Return whether the run has ended or was interrupted: :meth:`wait` would not wait."""
+        return _is_over(link.get(self.name))
+
+    def sync(self) -> "Run":
+        """Return the run itself: what it tells is never old, as it may be in Flyte 2."""
+        return self
 
     @twofold
     def wait(
@@ -87,6 +101,25 @@ class Run:
             RunInterruptedError: The run was stopped before its end; it can be resumed.
         """
         return self._value(self._ended(timeout))
+
+    @twofold
+    def raise_for_status(self) -> None:
+        """Raise what :meth:`result` raises, if the run has not succeeded; it has to be over.
+
+        Raises:
+            RunError: The run goes on.
+            Exception: What its task raised.
+            RunAbortedError: The run was aborted.
+            RunInterruptedError: The run was stopped before its end; it can be resumed.
+        """
+        row = link.get(self.name)
+        if not _is_over(row):
+            raise RunError(
+                f"the run is {row.phase.value}",
+                hint="run.wait() before run.raise_for_status()",
+                run=self.name,
+            )
+        self._check(row)
 
     @twofold
     def outputs(self) -> tuple[Any, ...]:
@@ -193,8 +226,17 @@ class Run:
         return why(self.name, action)
 
     @twofold
-    def abort(self) -> None:
-        """Stop the run for good, and everything below it, whichever process drives it."""
+    def abort(self, reason: str | None = None) -> None:
+        """Stop the run for good, and everything below it, whichever process drives it.
+
+        Args:
+            reason: Flyte 2 has it; here none is kept.
+
+        Raises:
+            NotSupportedError: A reason is given.
+        """
+        if reason is not None:
+            raise NotSupportedError("Run.abort(reason=...) is not supported", hint="leave it out")
         link.get(self.name)
         link.runtime().abort(self.name)
 
@@ -204,10 +246,12 @@ class Run:
             return f"<Run {self.name!r}, unknown here>"
         return f"<Run {self.name!r} of {row.spec.name}: {row.phase.value}>"
 
+    def __getattr__(self, name: str) -> NoReturn:
+        _absent.refuse_of_run(name, self.name)
+
     def _ended(self, timeout: float | None) -> RunRow:
         row = link.get(self.name)
-        stopped = row.phase.final or row.phase is Phase.INTERRUPTED
-        if stopped and link.running() is None:  # a runtime may be about to go on with the run
+        if _is_over(row) and link.running() is None:  # a runtime may be about to go on with the run
             return row
         if link.runtime().wait(self.name, timeout) is None:
             raise TimeoutError(
@@ -216,9 +260,8 @@ class Run:
             )
         return link.get(self.name)
 
-    def _value(self, row: RunRow) -> Any:
-        from perdure import _serde
-
+    def _check(self, row: RunRow) -> None:
+        """Raise what the run has ended with, if it has not succeeded."""
         if row.phase is Phase.INTERRUPTED:
             raise RunInterruptedError(
                 "the run was stopped before its end; what it finished is kept",
@@ -237,6 +280,12 @@ class Run:
             if not isinstance(error, Exception):
                 raise _harmless(row, error) from error
             raise error
+
+    def _value(self, row: RunRow) -> Any:
+        from perdure import _serde
+
+        self._check(row)
+        assert row.outcome is not None  # it has succeeded
         try:
             return _serde.loads(row.outcome.value or b"", link.blobs())
         except PerdureError as error:  # of a blob that is damaged: whose it is, it cannot know
@@ -253,7 +302,38 @@ def get_run(name: str) -> Run:
     return Run(link.get(name).name)
 
 
+def _listall(
+    in_phase: Sequence[str] | None = None,
+    task_name: str | None = None,
+    *,
+    limit: int = 100,
+    **flyte_options: Any,
+) -> Iterator[Run]:
+    """Yield runs, newest first; :func:`perdure.runs` gives a list.
+
+    Args:
+        in_phase: Only runs in one of these phases.
+        task_name: Only runs of this root task, by full name.
+        limit: At most so many.
+        **flyte_options: Flyte 2's other options are refused by name.
+    """
+    from perdure.client.running import checked_phase
+
+    for option, value in flyte_options.items():
+        if value is not None:
+            raise NotSupportedError(f"Run.listall({option}=...) is not supported")
+    phases = None if in_phase is None else {checked_phase(each) for each in in_phase}
+    found = link.listed(None, task_name)
+    fitting = (each for each in found if phases is None or each.phase in phases)
+    return (Run(each.name) for each in islice(fitting, limit))
+
+
 Run.get = Twofold(get_run)
+Run.listall = Twofold(_listall)
+
+
+def _is_over(row: RunRow) -> bool:
+    return row.phase.final or row.phase is Phase.INTERRUPTED
 
 
 def _original(row: RunRow, failure: "Failure") -> BaseException:
