@@ -229,7 +229,7 @@ def test_without_uv_the_error_says_how_to_get_it(store, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EnvironmentBuildError, match="not installed") as failed:
         store.have(wants("tiny"))
-    assert failed.value.hint == "pip install 'perdure[images]'"
+    assert failed.value.hint == "pip install uv"
 
 
 def another_python():

@@ -44,7 +44,7 @@ def find_uv() -> str:
     if path is None:
         raise EnvironmentBuildError(
             "images are made with uv, which is not installed",
-            hint="pip install 'perdure[images]'",
+            hint="pip install uv",
         )
     return path
 
