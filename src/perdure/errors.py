@@ -61,6 +61,9 @@ from typing import Any, ClassVar, TypeVar
 
 _Error = TypeVar("_Error", bound=BaseException)
 
+HINT = "\n  hint: "
+"""Comes between what happened and what to do next, in the text of an error."""
+
 
 class PerdureError(Exception):
     """Root of the tree: what happened, where, and what to do next.
@@ -103,7 +106,7 @@ class PerdureError(Exception):
             if value
         )
         text = f"{self.message} [{where}]" if where else self.message
-        return f"{text}\n  hint: {self.hint}" if self.hint else text
+        return text + HINT + self.hint if self.hint else text
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.__dict__ | {"message": self.message}))

@@ -2,8 +2,8 @@
 
 import pytest
 
-from perdure._core.model import Phase
-from perdure.cli import render
+from perdure._core.model import Failure, Outcome, Phase
+from perdure.cli import render, report
 from perdure.cli.progress import Picture, Rate
 
 
@@ -24,6 +24,25 @@ from perdure.cli.progress import Picture, Rate
 )
 def test_durations_are_short(seconds, text):
     assert render.duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (Failure("p.Missing", "gone\n  hint: look", code="run_not_found", payload=b"x"), "look"),
+        (Failure("p.Missing", "gone", code="run_not_found", hint="look"), "look"),
+        (Failure("p.Missing", "gone", code="secret_not_found"), "perdure secret set"),
+        (Failure("p.Missing", "gone\n  hint: look", payload=b"x"), ""),  # a user's own words
+    ],
+)
+def test_an_error_is_told_with_what_to_do_next(capsys, failure, said):
+    for brief in (False, True):
+        render.show(*report.outcome_lines(Outcome(None, failure), brief=brief))
+        error, *hint = capsys.readouterr().out.split("hint ")
+        assert "p.Missing: gone" in error
+        assert bool(hint) == bool(said)
+        assert said in "".join(hint)
+        assert ("look" in error) == (not said and not brief)
 
 
 def test_every_phase_has_a_look():

@@ -149,6 +149,20 @@ def test_p11_the_remote_traceback_is_attached(blobs: MemoryBlobs) -> None:
     assert '{}["missing"]' in "".join(traceback.format_exception(result))
 
 
+def test_p11_what_to_do_next_is_said_once_however_often_the_error_was_passed_on(
+    blobs: MemoryBlobs,
+) -> None:
+    error = errors.SecretNotFoundError("there is none", hint="make one")
+    for _ in range(3):
+        failure = dump_error(thrown(error), blobs, retryable=False)
+        loaded = load_error(failure, blobs)
+        assert isinstance(loaded, errors.SecretNotFoundError)
+        error = loaded
+    assert failure.message.endswith(f"{errors.HINT}make one")
+    assert "there is none" in failure.traceback
+    assert "".join(traceback.format_exception(error)).count("make one") == 1
+
+
 def test_p11_the_traceback_starts_at_the_users_code(
     blobs: MemoryBlobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

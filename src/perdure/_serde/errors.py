@@ -123,12 +123,18 @@ def _root(error: BaseException) -> BaseException:
 
 
 def _format(error: BaseException) -> str:
-    """Return the traceback as text: the user's frames only; "" if there is none of them."""
+    """Return the traceback as text: the user's frames only; "" if there is none of them.
+
+    A hint is left out: where this is shown the error is, too, and says it.
+    """
     try:
         report = traceback.TracebackException.from_exception(error)
         if not _keep_users(report):
             return ""
-        return printable(_shortened("".join(report.format()).rstrip()))
+        text = "".join(report.format()).rstrip()
+        if isinstance(error, errors.PerdureError) and error.hint:
+            text = text.replace(errors.HINT + error.hint, "")
+        return printable(_shortened(text))
     except Exception:
         return f"{_qualified(type(error))}: {_message(error)}"
 

@@ -138,14 +138,21 @@ def outcome_lines(
     if outcome is None:
         return []
     if outcome.failure is not None:
-        told = error_line(outcome.failure)
+        told, hint = _advised(outcome.failure)
         lines = [labelled("error", told.partition("\n")[0] if brief else told)]
-        # An error that a worker made has its hint in its message.
-        advice = outcome.failure.hint or errors.by_code(outcome.failure.code).advice
-        if advice and not outcome.failure.payload:
-            lines.append(labelled("hint", advice))
-        return lines
+        return [*lines, labelled("hint", hint)] if hint else lines
     return [labelled("result", preview(outcome.value or b"", limit))]
+
+
+def _advised(failure: "Failure") -> tuple[str, str]:
+    """Return what happened, and what to do next or ""."""
+    told = error_line(failure)
+    if not failure.payload:
+        return told, failure.hint or errors.by_code(failure.code).advice
+    if failure.code == "user":
+        return told, ""
+    told, _, hint = told.partition(errors.HINT)  # a worker has written it into the message
+    return told, hint
 
 
 def error_line(failure: "Failure") -> str:
