@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -279,7 +279,7 @@ class Runtime:
         if unfinished and getattr(sys, "last_type", None) is None:
             _warn(f"waiting for {_listed(unfinished)} (Ctrl-C leaves it resumable)")
             with contextlib.suppress(KeyboardInterrupt, Exception):
-                self._await(unfinished)
+                tell_of_failures(self._failures(unfinished))  # nobody else will
         left = self.controller.ends.unfinished()
         self.shutdown()
         for name in left[:MANY_RUNS]:
@@ -287,19 +287,22 @@ class Runtime:
         if len(left) > MANY_RUNS:
             _warn(f"and so were {len(left) - MANY_RUNS} more: perdure ls --phase interrupted")
 
-    def _await(self, names: list[str]) -> None:
-        """Wait for runs to end, and tell of those that fail: nobody else will."""
-        failed = 0
+    def _failures(self, names: list[str]) -> Iterator[tuple[str, str]]:
+        """Wait for runs to end; yield those that fail, and what they failed with."""
         for name in names:
             row = self.wait(name)
-            if row is None or row.outcome is None or row.outcome.failure is None:
-                continue
-            failed += 1
-            if failed <= MANY_RUNS:
-                line = error_line(row.outcome.failure)
-                _warn(f"run {name} failed: {line}; look closer: perdure show {name}")
-        if failed > MANY_RUNS:
-            _warn(f"and so did {failed - MANY_RUNS} more: perdure ls --phase failed")
+            if row is not None and row.outcome is not None and row.outcome.failure is not None:
+                yield name, error_line(row.outcome.failure)
+
+
+def tell_of_failures(failed: Iterable[tuple[str, str]]) -> None:
+    """Tell people of runs that have failed, by name and error line."""
+    count = 0
+    for count, (name, line) in enumerate(failed, 1):
+        if count <= MANY_RUNS:
+            _warn(f"run {name} failed: {line}; look closer: perdure show {name}")
+    if count > MANY_RUNS:
+        _warn(f"and so did {count - MANY_RUNS} more: perdure ls --phase failed")
 
 
 def _listed(names: list[str]) -> str:

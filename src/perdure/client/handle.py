@@ -10,7 +10,7 @@ from perdure import _absent
 from perdure._core.ids import root_id
 from perdure._core.model import Phase
 from perdure._core.records import RunRow
-from perdure.client import link
+from perdure.client import link, unseen
 from perdure.client.twofold import Twofold, twofold
 from perdure.errors import (
     NotSupportedError,
@@ -56,6 +56,7 @@ class Run:
     @property
     def phase(self) -> Phase:
         """Where the run stands now; ``interrupted`` if nobody drives it to its end."""
+        unseen.looked_at(self.name)
         return link.get(self.name).phase
 
     def done(self) -> bool:
@@ -72,21 +73,25 @@ class Run:
     ) -> Phase:
         """Wait until the run has ended or was interrupted, and return its phase.
 
+        If it has failed, and nothing else is asked of it, that is told as the program ends.
+
         Args:
             timeout: Seconds to wait at most. What is no number is no limit: in Flyte 2 ``quiet``
                 comes first, and ``run.wait(run)`` is in many scripts.
-            quiet: Makes no difference: nothing is shown meanwhile.
+            quiet: Nothing is told.
             wait_for: For the end, ``"terminal"``; nothing else is supported.
 
         Raises:
             TimeoutError: The run goes on, but the time is over.
             NotSupportedError: It is to be waited for something else.
         """
-        del quiet
         if wait_for != "terminal":
             raise NotSupportedError(f"Run.wait(wait_for={wait_for!r}) is not supported")
         is_limit = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-        return self._ended(float(timeout) if is_limit else None).phase  # type: ignore[arg-type]
+        row = self._ended(float(timeout) if is_limit else None)  # type: ignore[arg-type]
+        if not (quiet or timeout is True):
+            unseen.waited_for(row)
+        return row.phase
 
     @twofold
     def result(self, timeout: float | None = None) -> Any:
@@ -151,6 +156,7 @@ class Run:
             task: Only actions of this task.
             phase: Only actions in this phase.
         """
+        unseen.looked_at(self.name)
         found = link.actions(link.get(self.name))
         return [each for each in found if task in (None, each.task) and phase in (None, each.phase)]
 
@@ -223,6 +229,7 @@ class Run:
         """
         from perdure.client.why import why
 
+        unseen.looked_at(self.name)
         return why(self.name, action)
 
     @twofold
@@ -241,6 +248,7 @@ class Run:
         link.runtime().abort(self.name)
 
     def __repr__(self) -> str:
+        unseen.looked_at(self.name)
         row = link.find(self.name)
         if row is None:
             return f"<Run {self.name!r}, unknown here>"
@@ -262,6 +270,7 @@ class Run:
 
     def _check(self, row: RunRow) -> None:
         """Raise what the run has ended with, if it has not succeeded."""
+        unseen.looked_at(self.name)
         if row.phase is Phase.INTERRUPTED:
             raise RunInterruptedError(
                 "the run was stopped before its end; what it finished is kept",
