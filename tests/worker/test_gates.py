@@ -1,5 +1,6 @@
 """Calls that wait in the worker for room in their queue: the worker's part of the protocol."""
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,12 +150,22 @@ def test_a_cancelled_call_is_not_made_before_those_that_it_needs(desk: Desk) -> 
     desk.make("3", "", "0")
     assert desk.cancel("1")  # with "2" behind it
     assert desk.cancel("3")
-    desk.make("4", "", "3")
+    desk.make("4", "", "3")  # which follows "0" for the second time
     assert desk.said() == wished("0")
     desk.gates.let_through(ident("0"))
     rest = [*called("1"), *cancelled("1"), *called("2"), *called("3"), *cancelled("3")]
     assert desk.said() == [*called("0"), *rest, *called("4")]
     assert not desk.gates
+
+
+def test_a_long_chain_of_calls_follows_the_one_that_they_need(desk: Desk) -> None:
+    names = [str(n) for n in range(3000)]
+    desk.make(names[0])
+    for before, name in pairwise(names):
+        desk.make(name, "", before)
+    desk.said()
+    desk.gates.let_through(ident(names[0]))
+    assert desk.said() == called(*names)
 
 
 def test_who_waits_for_room_goes_on_when_the_call_is_made_or_cancelled(desk: Desk) -> None:

@@ -94,18 +94,21 @@ class Gates:
             if withdrawn is not None:
                 self._hold(withdrawn)
         self._held[held.call.id] = held
-        self._place(held)
+        if not self._waits(held):
+            self._send(held)
 
-    def _place(self, held: Held) -> None:
+    def _waits(self, held: Held) -> bool:
+        """Let a call follow one that it needs, or line up in its queue, if it has to."""
         before = next((need for need in held.call.needs if need in self._held), None)
         if before is not None:
             self._held[before].followers.append(held)
-        elif held.queue and not held.cancelled and held.queue not in self._session.open_queues:
-            gate = self._gates.setdefault(held.queue, Gate())
-            gate.line[held.call.id] = held
-            self._ask(gate)
-        else:
-            self._send(held)
+            return True
+        if held.cancelled or not held.queue or held.queue in self._session.open_queues:
+            return False
+        gate = self._gates.setdefault(held.queue, Gate())
+        gate.line[held.call.id] = held
+        self._ask(gate)
+        return True
 
     def _ask(self, gate: Gate) -> None:
         while gate.line and len(gate.asked) < WISHES:
@@ -113,16 +116,19 @@ class Gates:
             gate.asked[action] = held
             self._session.messages.append(Wish(self._handle, held.call.task, action))
 
-    def _send(self, held: Held) -> None:
-        del self._held[held.call.id]
-        self._session.messages.append(held.call)
-        if held.cancelled:
-            self._session.messages.append(CancelCall(self._handle, held.call.id))
-        if held.room is not None:
-            held.room.settle(None, None)
-        for follower in held.followers:
-            if follower.call.id in self._held:
-                self._place(follower)
+    def _send(self, first: Held) -> None:
+        ready = [first]
+        while ready:  # chains of calls that need each other may be long
+            held = ready.pop()
+            if self._held.pop(held.call.id, None) is None:
+                continue  # it was cancelled, and then needed, and so came twice
+            self._session.messages.append(held.call)
+            if held.cancelled:
+                self._session.messages.append(CancelCall(self._handle, held.call.id))
+            if held.room is not None:
+                held.room.settle(None, None)
+            here = [each for each in held.followers if each.call.id in self._held]
+            ready += reversed([each for each in here if not self._waits(each)])
 
     def let_through(self, action: bytes) -> None:
         """There is room for a call, unless it has been cancelled; or its queue is open now."""
