@@ -286,6 +286,14 @@ def test_a_higher_priority_goes_first_in_a_queue_and_between_runs() -> None:
     assert running(later) == [1]
 
 
+def test_of_runs_that_have_nothing_yet_the_first_of_the_highest_priority_starts() -> None:
+    driver, task = Driver(cpu=1), spec("job")
+    busy = driver.start(task, "busy")
+    waiting = [driver.start(task, f"run {n}", priority=p) for n, p in enumerate((0, 5, 9, 9))]
+    driver.end(busy)
+    assert running(waiting) == [2]
+
+
 def test_runs_are_admitted_by_priority_then_in_their_order() -> None:
     driver = driver_with(concurrency=1)
     first = driver.start(ROOT, "first", queue="q")

@@ -13,7 +13,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Collection, Sequence
-from functools import partial
+from operator import attrgetter
 
 from perdure._core.model import Demand
 from perdure._core.queueing import Queues
@@ -25,6 +25,8 @@ from perdure._core.workers import Pool, PoolKey
 
 AFTER_ALL = 1 << 62
 """Greater than the position of any call."""
+
+_priority = attrgetter("priority")
 
 
 def behind(action: Action) -> tuple[int, ...]:
@@ -188,7 +190,7 @@ class Lanes:
         favoured = self._turns_of(lane).favoured
         if favoured is not None and favoured[0] is lane and favoured[1] in runs:
             return favoured[1]
-        return min(runs, key=partial(_urgency, lane))
+        return _most_urgent(lane, runs)
 
     def priority_of(self, queue: Queue) -> int:
         """Return the highest priority of what waits in a queue."""
@@ -230,6 +232,20 @@ def _first_group(queue: RunQueue) -> deque[Action]:
         heapq.heappop(queue.heap)
         del queue.groups[parent]
     return deque()
+
+
+def _most_urgent(lane: Lane, runs: Collection[Run]) -> Run:
+    """Return the run whose turn is soonest; the earlier of two that are equal."""
+    soonest = (-max(map(_priority, runs)), False, 0)  # where thousands wait, it is the first's
+    best, turn = None, (math.inf, True, 0)
+    for run in runs:
+        urgency = _urgency(lane, run)
+        if best is None or urgency < turn:
+            best, turn = run, urgency
+            if urgency == soonest:
+                break
+    assert best is not None
+    return best
 
 
 def _urgency(lane: Lane, run: Run) -> tuple[int, bool, int]:
