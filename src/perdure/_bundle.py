@@ -10,6 +10,7 @@ Three questions, three answers of increasing cost:
 """
 
 import ast
+import functools
 import os
 import re
 import sys
@@ -203,6 +204,7 @@ def is_project_module(module: ModuleType) -> bool:
     return bool(_project_file(module))
 
 
+@functools.lru_cache(maxsize=8192)  # every run asks it of every module
 def is_project_path(path: str) -> bool:
     """Whether what is at ``path`` is neither installed, nor the standard library, nor Perdure."""
     # A virtual environment may be inside the standard library's folder or the project's own.

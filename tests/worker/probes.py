@@ -29,6 +29,7 @@ def surroundings(names: list[str]) -> dict[str, object]:
         == [signal.SIG_DFL, signal.SIG_DFL],
         "collects": gc.isenabled(),
         "random": random.random(),
+        "modules": sorted(sys.modules),
         "fds": sorted(int(fd.name) for fd in Path("/dev/fd").iterdir()),
     }
 

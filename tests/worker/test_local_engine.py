@@ -230,6 +230,19 @@ def test_a_worker_inherits_nothing_from_the_forkserver_or_other_workers(at_desk)
     at_desk(scenario)
 
 
+def test_workers_need_not_import_what_user_code_asks_for(at_desk):
+    async def scenario(desk):
+        await desk.worker(1)
+        peer = await desk.worker(2)
+        peer.start("surroundings", names=[])
+        found = loads((await peer.done()).value, None)
+        assert {f"perdure._api.{name}" for name in ("environment", "durable")} <= {
+            *found["modules"]
+        }
+
+    at_desk(scenario)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of this")
 def test_a_worker_that_cannot_notice_anything_dies_with_the_forkserver(at_desk, wait_for_end):
     async def scenario(desk):

@@ -2,7 +2,8 @@
 
 It forks workers on request, reports their ends, and sees to it that none outlives the user's
 process. It never imports user code, and nothing that starts threads or opens devices: a fork must
-find nothing but plain memory.
+find nothing but plain memory. What user code asks Perdure for is here already: workers that have
+to import it, and then just fall asleep, spend a third of their time on that.
 """
 
 import contextlib
@@ -17,6 +18,7 @@ import traceback
 from pathlib import Path
 from typing import NoReturn
 
+from perdure._api import environment  # noqa: F401  # for user code, nearly all of it
 from perdure._core.model import MemoryUse
 from perdure._engines.cells import Cause, Cells
 from perdure._engines.cgroups import groups
@@ -72,6 +74,7 @@ class _Forkserver:
         self._cells = Cells()
         self._watch = watch()
         self._over: dict[int, MemoryUse] = {}  # killed for it, not reaped yet
+        self._has_more = False
         self._wakeup, self._wakeup_end = os.pipe()
         os.set_blocking(self._wakeup, False)
         os.set_blocking(self._wakeup_end, False)
@@ -99,7 +102,16 @@ class _Forkserver:
                 self._reap()
             if self._sock.fileno() in ready and not self._receive():
                 return
+            if self._workers and not self._has_more:
+                self._import_more()
             self._mind_memory()
+
+    def _import_more(self) -> None:
+        """Import what only some user code asks for, while the first workers are on their way."""
+        from perdure._api import durable  # noqa: F401
+
+        gc.freeze()
+        self._has_more = True
 
     def _patience(self) -> float | None:
         """Return for how many milliseconds there is nothing to do unless something happens."""

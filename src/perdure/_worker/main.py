@@ -83,7 +83,8 @@ def _finish() -> None:
 def _adopt_environment(environ: dict[bytes, bytes]) -> None:
     for name in os.environb.keys() - environ.keys():
         del os.environb[name]
-    os.environb.update(environ)
+    # Most of it is what there is: memory that a worker writes to is memory of its own.
+    os.environb.update(environ.items() - os.environb.items())
     time.tzset()
 
 
