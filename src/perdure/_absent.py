@@ -62,6 +62,7 @@ _NAMES = {
     "with_servecontext": _SERVER,
 }
 _MODULES = {
+    "_image": 'use perdure.Image; its with_pip_packages takes paths of wheels: "dist/a.whl"',
     "ai": _OUTSIDE,
     "app": _SERVER,
     "clustered": _OUTSIDE,
@@ -85,6 +86,8 @@ _IN_MODULES = {
 """Modules that have few of their names."""
 
 _HINTS = {
+    "extras.ContainerTask": "run the program from a task: subprocess.run([...], check=True)",
+    "extras.Sleep": "leave plugin_config out; in the task: perdure.durable.sleep.aio(seconds)",
     "remote.Condition": "run = perdure.get_run(name); run.conditions() lists those that wait, and "
     "run.signal(condition, value) answers",
 }

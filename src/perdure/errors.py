@@ -84,8 +84,10 @@ class PerdureError(Exception):
     advice: ClassVar[str] = ""
 
     def __init__(
-        self, message: str = "", *, hint: str = "", run: str = "", action: str = "", task: str = ""
-    ) -> None:
+        self, message: str = "", *more: str,
+        hint: str = "", run: str = "", action: str = "", task: str = "",
+    ) -> None:  # fmt: skip
+        message = ": ".join((message, *more))  # Flyte 2's errors take a code, then what happened
         super().__init__(message)
         self.message = message
         self.hint = hint or self.advice
@@ -475,7 +477,10 @@ _FLYTE_NAMES: dict[str, type[BaseException]] = {
     "BaseRuntimeError": Exception,
     "RuntimeUserError": Exception,
     "ActionAbortedError": CancelledError,
+    "CustomError": Exception,
     "DeadlineExceededError": TaskTimeoutError,
+    "ImageBuildError": EnvironmentBuildError,
+    "InitializationError": ConfigurationError,
     "MaxQueuedTimeExceededError": TaskTimeoutError,
     "MaxRuntimeExceededError": TaskTimeoutError,
     "ModuleLoadError": TaskLoadError,

@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import pickle
 from datetime import UTC, date, datetime, timedelta
 
 import calls
@@ -149,6 +150,32 @@ def test_its_errors_catch_what_they_caught():
     assert errors.ActionAbortedError is errors.CancelledError
     with pytest.raises(AttributeError):
         _ = errors.NoSuchError
+
+
+def test_its_errors_take_a_code_and_what_happened():
+    told = errors.RuntimeSystemError("lost", "the disk went away")
+    assert str(told).startswith("lost: the disk went away")
+    assert str(pickle.loads(pickle.dumps(told))) == str(told)
+    assert errors.ImageBuildError is errors.EnvironmentBuildError
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "instead"),
+    [
+        ("extras", "ContainerTask", "subprocess"),
+        ("extras", "Sleep", "durable.sleep"),
+        ("_image", "PythonWheels", "with_pip_packages"),
+    ],
+)
+def test_what_a_cluster_does_is_refused_with_what_does_it_here(module, name, instead):
+    with pytest.raises(errors.NotSupportedError, match=f"{name} is not supported") as told:
+        getattr(importlib.import_module(f"perdure.{module}"), name)
+    assert instead in told.value.hint
+
+
+def test_layers_of_an_image_are_counted_as_there():
+    image = perdure.Image.from_debian_base().with_pip_packages("six").with_apt_packages("vim")
+    assert len(image._layers) == 2
 
 
 @calls.env.task(short_name="codes")

@@ -52,6 +52,11 @@ class Image:
     extendable: bool = False
     layers: tuple[Layer, ...] = ()
 
+    @property
+    def _layers(self) -> tuple[Layer, ...]:
+        """What Flyte 2's scripts call ``layers``."""
+        return self.layers
+
     # --- what it begins with ----------------------------------------------------------------------
 
     @classmethod
