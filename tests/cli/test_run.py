@@ -56,6 +56,7 @@ def test_same_name_and_inputs_give_the_result_again(cli, pipeline):
     [
         (["nowhere.py"], "there is no file 'nowhere.py'"),
         (["no.such.module"], "neither a file nor a module"),
+        (["--image", "a=b", "{pipeline}"], "no option --image before FILE"),
         (["{pipeline}", "mian"], "did you mean 'main'"),
         (["{pipeline}", "main", "--m", "3"], "No such option"),
         (["{pipeline}", "main", "--n", "three"], "'three' is not a whole number"),

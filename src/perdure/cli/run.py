@@ -60,6 +60,10 @@ def _run_options() -> list[click.Option]:
 @click.pass_context
 def run(ctx: click.Context, /, target: str, rest: tuple[str, ...], **before: Any) -> None:
     """Find the task, then hand over to a command made for it."""
+    if target.startswith("-"):
+        raise click.UsageError(
+            f"there is no option {target} before FILE; parameters of the task go after it"
+        )
     found = loading.find_task(target, list(rest))
     settings = {
         name: value
