@@ -36,7 +36,7 @@ def test_a_recipe_has_one_encoding():
     assert decode_recipe(encode_recipe(recipe)) == recipe
     assert recipe.label == "Python 3.12, numpy<2"
     assert recipe.steps[0].options.arguments() == [
-        "--default-index", "http://index/simple", "--index", "http://more", "--prerelease", "allow",
+        "--default-index", "http://index/simple", "--index", "http://more", "--pre",
     ]  # fmt: skip
 
 

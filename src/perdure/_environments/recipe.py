@@ -45,7 +45,7 @@ class Options(msgspec.Struct, frozen=True, array_like=True):
         for url in self.extra_index_urls:
             given += ["--index", url]
         if self.pre:
-            given += ["--prerelease", "allow"]
+            given.append("--pre")  # unlike --prerelease, extra_args may have that as well
         if self.exclude_newer:
             given += ["--exclude-newer", self.exclude_newer]
         return given + shlex.split(self.extra_args)
