@@ -1,22 +1,28 @@
 """Runs that wait long to be admitted by a queue: only their place is kept, and their turn comes."""
 
+import random
 from dataclasses import dataclass
 
 import pytest
 
 from core.driver import Driver, Stage, Timeout, policy, spec
 from core.test_queues import ROOT, journal_with
-from perdure._core import parking
+from perdure._core import parking, queues
 from perdure._core.lines import waiting_in_queue, waiting_to_enter
 from perdure._core.model import Phase, TaskSpec
 from perdure._core.overview import overview
-from perdure._core.parking import keep_place
+from perdure._core.parking import NEVER, keep_place
 from perdure._core.queues import Entrant, Queue
 from perdure._core.sharing import QueueLimits
 from perdure._core.state import Action
 from perdure._core.turns import PERIOD
 
 AFTER = 10.0
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays_awake(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "HEAD", 0)
 
 
 @dataclass
@@ -61,6 +67,13 @@ class Asleep:
     def take_up(self, name: str, task: TaskSpec = ROOT) -> Action:
         place = self.places.pop(name)
         return self.driver.start(task, name, queue="q", place=place, priority=place.priority)
+
+    def admitted(self) -> Action:
+        """Return the root of the run that has the slot, which is taken up if it is asleep."""
+        for place in [*self.queue.summoned]:
+            self.take_up(place.name)
+        (run,) = [run for run in self.driver.machine.runs.values() if run.admitted]
+        return run.actions[run.root]
 
     def next(self) -> str:
         """End the run that has the slot; return whose turn it is then, and take that up."""
@@ -272,3 +285,103 @@ def test_a_run_that_failed_before_is_not_forgotten_while_it_waits_again() -> Non
     again = a.driver.start(ROOT, "first", queue="q")
     assert again.is_entrant
     assert a.wait() == a.wait() == []
+
+
+def root_of(driver: Driver, name: str) -> Action:
+    (run,) = [run for run in driver.machine.runs.values() if run.name == name]
+    return run.actions[run.root]
+
+
+# --- those that come next -------------------------------------------------------------------------
+
+
+def test_those_that_are_next_stay_awake_and_are_admitted_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queues, "HEAD", 2)
+    a = asleep("a", "b", "c", "d", "u", priorities={"u": 1})
+    assert sorted(a.wait()) == ["b", "c", "d"]
+    assert a.wait() == a.summoned() == []
+    a.driver.end(a.first)
+    assert a.admitted().run.name == "u"
+    assert a.summoned() == ["b"]
+    called = a.take_up("b")
+    assert called.is_entrant
+    assert a.wait() == a.wait() == [], "it has been taken up to stay"
+    a.driver.end(a.admitted())
+    assert a.summoned() == ["c"]
+    a.driver.end(a.admitted())
+    assert called.stage is Stage.RUNNING
+    assert a.summoned() == ["d"]
+    a.driver.end(called)
+    assert a.summoned() == ["c"], "it has the slot, and is still not there"
+    assert a.take_up("c").stage is Stage.RUNNING
+
+
+def test_who_was_called_and_is_none_of_the_queue_any_more_makes_room_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queues, "HEAD", 1)
+    a = asleep("a", "b", "c")
+    assert sorted(a.wait()) == ["b", "c"]
+    a.driver.abort(root_of(a.driver, "a"))
+    assert a.summoned() == ["b"]
+    a.queue.abandon(a.places.pop("b"))
+    a.driver.settle()
+    assert a.summoned() == ["c"]
+    assert (a.queue.used, a.queue.waiting) == (1, 1)
+
+
+def test_who_is_not_among_the_next_any_more_may_fall_asleep(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queues, "HEAD", 1)
+    a = asleep("a")
+    assert a.wait() == []
+    a.driver.start(ROOT, "u", queue="q", priority=1)
+    assert a.wait() == ["a"]
+    a.driver.end(a.first)
+    assert a.admitted().run.name == "u"
+    assert a.summoned() == ["a"]
+
+
+def order(seed: int, head: int, after: float) -> list[str]:
+    """Let runs come, be aborted and be admitted as drawn; return who was admitted, in order."""
+    rng, delays = random.Random(seed), random.Random(seed)
+    queues.HEAD = head  # the fixture restores it
+    driver = Driver(8, journal_with(concurrency=1), park_after=after)
+    a = Asleep(driver, driver.start(ROOT, "first", queue="q"), {})
+    waiting: list[str] = []
+    admitted: list[str] = []
+    on_the_way: list[str] = []
+    for step in range(120):
+        what = rng.random()
+        if what < 0.4 or not waiting:
+            waiting.append(f"r{step}")
+            driver.start(ROOT, waiting[-1], queue="q", priority=rng.randrange(3))
+        elif what < 0.5:
+            gone = waiting.pop(rng.randrange(len(waiting)))
+            if gone in a.places:
+                a.queue.abandon(a.places.pop(gone))
+                driver.settle()
+            else:
+                driver.abort(root_of(driver, gone))
+        elif what < 0.8:
+            driver.end(a.first)
+            a.first = a.admitted()
+            admitted.append(a.first.run.name)
+            waiting.remove(admitted[-1])
+        else:
+            a.wait()
+        on_the_way += a.summoned()
+        while on_the_way and delays.random() < 0.4:
+            if (name := on_the_way.pop(0)) in a.places:
+                a.take_up(name)
+    return admitted
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_who_is_awake_makes_no_difference_to_the_order(seed: int) -> None:
+    awake = order(seed, 0, NEVER)
+    assert len(awake) > 20
+    assert order(seed, 0, AFTER) == order(seed, 1, AFTER) == order(seed, 3, AFTER) == awake

@@ -16,6 +16,7 @@ from perdure._core.queues import Entrant
 from perdure._core.records import ActionRow, CacheQuery, Claim, RunEnd
 from perdure._core.state import Attempt, Run
 from perdure._core.workers import Worker
+from simulation.crowd import Crowd
 from simulation.worker import Body, Known, SimWorker
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Shell:
         self.number = number
         self.place: Entrant | None = None
         self.run = self.take_over()
+        self.crowd = Crowd(self) if world.crowd else None
 
     def take_over(self) -> Run:
         """Acquire the run."""
@@ -75,9 +77,12 @@ class Shell:
                 self.place = keep_place(run)
                 self.world.napped += self.place is not None
                 self.machine.drop_run(run.key)
-        if self.machine.effects.summoned:
-            self.machine.effects.summoned.clear()
-            self.at(self.world.now, self.wake)
+        summoned, self.machine.effects.summoned = self.machine.effects.summoned, []
+        for place in summoned:
+            if place is self.place:
+                self.at(self.world.now + self.world.rng.uniform(0.0, 0.005), self.wake)
+            elif self.crowd is not None:
+                self.crowd.summoned(place)
 
     def wake(self) -> None:
         if self.writing or self.pending:  # what is read now is to be what was written then
@@ -87,6 +92,7 @@ class Shell:
             if self.owner:
                 self.run = self.take_over()
                 if place is not None:
+                    self.world.called += place in place.queue.called
                     place.queue.arrive(self.run, place)
                 self.drive()
             elif place is not None:

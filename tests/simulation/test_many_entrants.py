@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from perdure._controller.answering import answer
+from perdure._core import queues
 from perdure._core.ids import root_id
 from perdure._core.model import Phase, RunOptions
 from perdure._core.reasons import NoSlot
@@ -25,6 +26,7 @@ class Entrants(Sleepers):
 
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         super().__init__(home, monkeypatch)
+        monkeypatch.setattr(queues, "HEAD", 0)
         self.journal.queues.declare([QueueLimits("q", concurrency=1)], self.clock.now)
         self.ends: dict[str, Pending[RunRow]] = {}
 
@@ -40,7 +42,8 @@ class Entrants(Sleepers):
             assert end is not None
             self.ends[name] = end
         await self.until(lambda: self.has_begun(names[0]))
-        await self.until(lambda: len(self.controller.dormitory) == len(names) - 1, step=1.0)
+        asleep = len(names) - 1 - queues.HEAD
+        await self.until(lambda: len(self.controller.dormitory) == asleep, step=1.0)
 
     async def until(self, condition: Callable[[], bool], step: float = 0.0) -> None:
         """Let time pass, and the controller see to what is due."""
@@ -52,6 +55,10 @@ class Entrants(Sleepers):
                 self.controller.machine.parking.look()
             await asyncio.sleep(0.001)
         raise AssertionError("it does not come to pass")
+
+    @property
+    def asleep(self) -> list[str]:
+        return [name for name in self.ends if self.controller.dormitory.find(name) is not None]
 
     def phase(self, name: str) -> Phase:
         row = self.journal.load_run(name)
@@ -92,6 +99,23 @@ def test_runs_that_wait_for_a_queue_are_taken_up_when_it_is_their_turn(entrants:
             assert [*filter(entrants.has_begun, others)] == [following]
         assert await entrants.ended("three") is Phase.SUCCEEDED
         assert entrants.engine.counts["attempts"] == 8, "before its nap and after it, each of them"
+
+    played(scenario(), entrants)
+
+
+def test_those_that_are_next_are_taken_up_ahead_of_their_turn(
+    entrants: Entrants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "HEAD", 1)
+
+    async def scenario() -> None:
+        names = ["one", "two", "three", "four", "five"]
+        await entrants.enter(*names)
+        for place, name in enumerate(names):
+            assert await entrants.ended(name) is Phase.SUCCEEDED
+            asleep = names[place + 3 :]
+            await entrants.until(lambda asleep=asleep: entrants.asleep == asleep, step=1.0)
+        assert entrants.engine.counts["attempts"] == 10, "before its nap and after it, each of them"
 
     played(scenario(), entrants)
 

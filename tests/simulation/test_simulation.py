@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.watched import Watch
+from perdure._core import queues
 from perdure._core.explaining import explain
 from perdure._core.overview import overview
 from perdure._core.reasons import Running, Unexplained
@@ -240,13 +241,22 @@ def test_in_calm_weather_whole_runs_sleep() -> None:
     assert all(world.dozed > 1 for world in worlds)
 
 
-def test_runs_sleep_until_a_queue_that_others_use_too_admits_them() -> None:
-    napped = 0
+def test_runs_sleep_until_a_queue_that_others_use_too_admits_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The invariants say that of those that are next nobody sleeps who has not been called.
+    napped, called = [0, 0], [0, 0]
     for seed in range(6):
-        program, queue = make_queued(seed), ("one", "paced")[seed // 3]
+        crowded, is_late = seed % 2, seed // 3
+        monkeypatch.setattr(queues, "HEAD", 2 * crowded)
+        program, queue = make_queued(seed), ("one", "paced")[seed // 2 % 2]
         faults = WEATHERS[("windy", "storm", "thieves")[seed % 3]]
-        world = World(seed, faults, cores=4, program=program, queue=queue, rivalry=0.5)
-        world.park_after = world.shell.machine.parking.after = (0.0, 0.01)[seed % 2]
+        options = {"queue": queue, "rivalry": 0.5, "crowd": 8 * crowded}
+        world = World(seed, faults, cores=4, program=program, **options)
+        world.park_after = world.shell.machine.parking.after = (0.0, 0.01)[is_late]
         assert value_of(world) == expected(program)
-        napped += world.napped
-    assert napped
+        napped[crowded] += world.napped
+        called[crowded] += world.called
+    assert all(napped)
+    assert not called[0]
+    assert called[1]

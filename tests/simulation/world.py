@@ -67,11 +67,13 @@ class World:
         answers: What somebody answers to each condition, from the moment on at which it is asked.
         settled: Answers of which whoever gave them knows that they are recorded.
         parked: How often an attempt was parked; likewise ``dozed``, of the whole run, and
-            ``napped``: of that, before a queue had admitted it.
+            ``napped``: of that, before a queue had admitted it; ``called``: it was taken up ahead
+            of its turn then.
         park_after: When it is.
         flaws: How often each node has failed; likewise ``hung``.
         starts: When the code of something has begun in a queue, by its name.
         rival: Another controller that uses the queues, if there is one.
+        crowd: How many runs wait in the queue of the run that are asleep when it comes.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class World:
         queue: str = "",
         rivalry: float = 0.0,
         whims: float = 0.0,
+        crowd: int = 0,
     ) -> None:
         self.rng = random.Random(seed * 7919 + 1)
         self.faults = faults or Faults()
@@ -101,7 +104,7 @@ class World:
         self.flaws: dict[str, int] = {}
         self.hung: dict[str, int] = {}
         self.executions: Counter[str] = Counter()
-        self.damaged = self.parked = self.dozed = self.napped = 0
+        self.damaged = self.parked = self.dozed = self.napped = self.called = 0
         self.park_after = random.Random(seed).choice((NEVER, 0.0, 0.0, 0.02, 0.1))
         self.answers: dict[bytes, Outcome] = {}
         self.settled: dict[bytes, Outcome] = {}
@@ -109,6 +112,7 @@ class World:
         self.key = self.journal.create_run(RunRow(name="sim", spec=self.program.spec))
         self.shells: list[Shell] = []
         self.queue = queue
+        self.crowd = crowd
         self.starts: dict[str, list[float]] = {limits.name: [] for limits in QUEUES}
         self.journal.queues.declare(QUEUES, self.now)
         self.rival = Rival(self, self.now + rivalry) if rivalry else None

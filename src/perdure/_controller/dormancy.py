@@ -1,7 +1,7 @@
 """Dormant runs: one in which nothing happens before a known moment is forgotten until then.
 
 An answer that somebody gives to what a run has asked ends that early. One that waits to be admitted
-by a queue keeps its place there, and is taken up when it is its turn.
+by a queue keeps its place there, and is taken up when only a few are before it, or none.
 
 Ten thousand runs that sleep for a month must cost next to nothing. What they are is in the journal;
 kept here are their lease and the moment. At that moment a run is taken up again as it would be by
@@ -41,7 +41,7 @@ ENOUGH_READY = 64
 
 PAUSE_SECONDS = 0.02
 SUMMONED = 0.0
-"""When something happens in a run whose turn it is in its queue: it was due long ago."""
+"""When something happens in a run that its queue asks for: it was due long ago."""
 
 LONGEST_TIMER = 3600.0
 _NOBODY = TaskSpec(name="", loader=Loader("module"))
@@ -184,7 +184,7 @@ class Dormitory:
             self._set_alarm()
 
     def summon(self, entrants: list[Entrant]) -> None:
-        """Take up runs whose turn it is in their queue."""
+        """Take up runs whose turn it is in their queue, or that are among the next there."""
         for entrant in entrants:
             dormant = self._runs.get(entrant.name)
             if dormant is not None and dormant.wake_at == math.inf:

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 
+from perdure._core import queues
 from perdure._core.devices import amount_of, is_kind
 from perdure._core.explaining import reason_of
 from perdure._core.impediments import first_of, unexplained
@@ -224,6 +225,18 @@ def who_waits_to_enter_has_a_place(machine: Machine) -> Iterator[str]:
             yield f"run {action.run.name} waits to be admitted, and has no place"
 
 
+def who_is_next_to_enter_is_awake(machine: Machine) -> Iterator[str]:
+    """Of those that a queue admits next nobody is asleep who has not been called; nor others."""
+    for queue in machine.scheduler.queues:
+        lines = sorted(queue.entrants.items(), reverse=True)
+        places = [place for _, line in lines for place in line]
+        for place in places[: queues.HEAD]:
+            if place.run is None and place not in queue.called:
+                yield f"run {place.name} is asleep, and among the next in queue {queue.name}"
+        for place in queue.called - {*queue.asleep}:
+            yield f"run {place.name} is called by queue {queue.name}, and is not asleep there"
+
+
 def what_is_held_back_is_known_to_its_queue(machine: Machine) -> Iterator[str]:
     """Every wish is in one place: with its attempt, and in its queue once the journal was asked."""
     wishes = [w for a in machine.scheduler.attempts.values() for w in (a.wishes or {}).values()]
@@ -354,6 +367,7 @@ RULES: tuple[Callable[[Machine], Iterator[str]], ...] = (
     queues_keep_to_their_limits,
     queues_count_what_uses_them,
     who_waits_to_enter_has_a_place,
+    who_is_next_to_enter_is_awake,
     what_is_held_back_is_known_to_its_queue,
     nobody_is_held_back_where_there_is_room,
     families_agree,

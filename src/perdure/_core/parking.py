@@ -14,8 +14,8 @@ What is worth it: an end that is known is farther away than ``after`` seconds, o
 the wait ends and it has lasted that long (less long where very many wait). A parent of parked
 parents is parked in its turn. When the root is, and everything below it waits for a moment in time
 or somebody's answer, the run is *dormant*: the shell may forget it until then and take it up again
-from the journal. So is one that has waited so long to be admitted by a queue; it keeps its place
-there (``queues.py``).
+from the journal. So is one that has waited so long to be admitted by a queue, and is not among the
+next; it keeps its place there (``queues.py``).
 """
 
 import math
@@ -270,9 +270,11 @@ def is_dormant(run: Run) -> bool:
 
 
 def _waits_to_enter(root: Action) -> bool:
-    """Whether it waits to be admitted, without a limit, and its row tells all that is known."""
+    """Whether its turn to be admitted is far, without a limit, and its row tells all there is."""
     tells_all = not (root.timers or root.resumes or root.retry_failed)
-    return root.is_entrant and root.seq > 0 and tells_all
+    place = root.run.entrant
+    is_far = root.is_entrant and place is not None and place not in place.queue.head
+    return is_far and root.seq > 0 and tells_all
 
 
 def keep_place(run: Run) -> Entrant | None:

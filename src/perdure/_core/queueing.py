@@ -55,6 +55,7 @@ class Queues:
                 if root.is_entrant:  # otherwise it is not ready yet
                     root.is_entrant = False
                     roots.append(root)
+            self._effects.summoned += queue.call()
         return roots
 
     def ask(self, now: float, priority: Callable[[Queue], int]) -> None:

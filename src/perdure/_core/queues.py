@@ -10,7 +10,8 @@ for a slot that only the end of their own run would free.
 
 A run that waits to be admitted has a place, which is all that is kept of it if that takes long. One
 that is *asleep* then is *summoned* when it is its turn: the slot is its own from then on, and the
-shell takes it up.
+shell takes it up. That takes longer than a short run. So those at the *head* stay awake, and who
+comes there asleep is *called*: the shell takes it up ahead of its turn, and it keeps its place.
 
 A start (of an attempt, or of a run) in a queue with a rate takes one of the starts it may make.
 
@@ -22,6 +23,7 @@ starts nothing in that queue: the answer says what it has.
 import heapq
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -42,6 +44,9 @@ POLL_SECONDS = 0.05
 
 KEEP_SECONDS = 1.0
 """How long it keeps what it does not use, if nobody else needs it."""
+
+HEAD = 16
+"""So many of the runs that are to be admitted are awake: those that come first by priority."""
 
 OWN, LENT = 1, 2
 """What an attempt holds: a slot of the queue, or that of its run."""
@@ -77,6 +82,8 @@ class Queue:
         waiting: Actions that are ready, and runs that are to be admitted.
         entrants: The places of those runs, by priority.
         summoned: Runs that have a slot, and are asleep.
+        head: The places of those that come first, as of the last placement.
+        called: Of those that are asleep, and wait: who has been called.
         resuming: Attempts that wait for a slot to go on, by handle.
         lenders: Runs whose slot nobody has borrowed.
         others: What other controllers have of it.
@@ -96,6 +103,8 @@ class Queue:
         self.held = self.allowed = self.used = self.tokens = self.waiting = self.lenders = 0
         self.entrants: dict[int, deque[Entrant]] = {}
         self.summoned: set[Entrant] = set()
+        self.head: dict[Entrant, None] = {}
+        self.called: set[Entrant] = set()
         self.resuming: dict[int, Attempt] = {}
         self.others: tuple[Stake, ...] = ()
         self.asked = False
@@ -106,7 +115,7 @@ class Queue:
         self.wishes = Wishes()
         self._oldest: list[tuple[tuple[int, ...], int, Attempt]] = []
         self._admissions = 0
-        self._has_admitted = self._has_left = False
+        self._has_admitted = self._has_left = self._has_moved = False
 
     # --- what may start ---------------------------------------------------------------------------
 
@@ -256,6 +265,7 @@ class Queue:
             run.entrant = Entrant(self, run.name, run.priority, root.index, run)
             self.entrants.setdefault(run.priority, deque()).append(run.entrant)
             self.waiting += 1
+            self._has_moved = True
 
     def withdraw(self, run: "Run") -> None:
         """A run is not to be admitted any more, unless it keeps its place."""
@@ -269,7 +279,9 @@ class Queue:
         places.remove(entrant)
         if not places:
             del self.entrants[entrant.priority]
+        self.called.discard(entrant)
         self.waiting -= 1
+        self._has_moved = True
 
     def admit(self, now: float, *, in_turn: bool) -> Iterator["Run | Entrant"]:
         """Admit runs as far as there is room; yield them, of those that are asleep the place.
@@ -332,6 +344,18 @@ class Queue:
                     break
                 yield entrant.run
 
+    def call(self) -> Iterator[Entrant]:
+        """See who has come to the head; yield the places of those that are asleep, each once."""
+        if not self._has_moved:
+            return
+        self._has_moved = False
+        lines = (self.entrants[priority] for priority in heapq.nlargest(HEAD, self.entrants))
+        self.head = dict.fromkeys(islice(chain.from_iterable(lines), HEAD))
+        for entrant in self.head:
+            if entrant.run is None and entrant not in self.called:
+                self.called.add(entrant)
+                yield entrant
+
     def arrive(self, run: "Run", entrant: Entrant) -> None:
         """A run that was asleep is taken up again."""
         if entrant in self.summoned:
@@ -342,6 +366,7 @@ class Queue:
                 self.starting.add(run)
         elif entrant in self.entrants.get(entrant.priority, ()):
             entrant.run, run.entrant = run, entrant
+            self.called.discard(entrant)
 
     def abandon(self, entrant: Entrant) -> None:
         """A run that is asleep is not driven here any more."""
