@@ -20,6 +20,7 @@ def main() -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory(prefix="perdure-bench-") as home:
         environ = os.environ | {"PERDURE_HOME": home}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)  # it would time the compiler, each time anew
         run(environ)  # builds and compiles
         rows = [run(environ) for _ in range(SAMPLES)]
     for what, row in zip(("whole process", "run to result"), zip(*rows, strict=True), strict=True):
