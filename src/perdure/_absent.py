@@ -95,23 +95,23 @@ _HINTS = {
 
 _RUN = {
     "action": "run.actions() lists them",
-    "code_bundle": "perdure show {run} tells what code it ran",
-    "details": "run.phase and run.actions(); or: perdure show {run}",
-    "download_code": "perdure show {run} tells what code it ran, and perdure rerun {run} runs it",
+    "code_bundle": "perdure show {run.name} tells what code it ran",
+    "details": "run.phase and run.actions(); or: perdure show {run.name}",
+    "download_code": "perdure show {run.name} tells what code it ran; perdure rerun runs it again",
     "first_failure": 'run.actions(phase="failed") lists what failed; run.raise_for_status() raises',
-    "get_debug_url": "perdure debug {run} ACTION",
+    "get_debug_url": "perdure debug {run.name} ACTION",
     "get_logs": "run.logs() yields the lines",
     "get_report": "run.report() is the file",
     "input_literals": "run.inputs()",
     "output_literals": "run.outputs()",
-    "pb2": "run.name and run.phase; or: perdure show {run} --json",
+    "pb2": "run.name and run.phase; or: perdure show {run.name} --json",
     "raw_phase": "run.phase",
-    "show_logs": "run.logs() yields the lines; or: perdure logs {run}",
-    "to_dict": "perdure show {run} --json",
-    "to_json": "perdure show {run} --json",
+    "show_logs": "run.logs() yields the lines; or: perdure logs {run.name}",
+    "to_dict": "perdure show {run.name} --json",
+    "to_json": "perdure show {run.name} --json",
     "typed_inputs": "run.inputs()",
     "typed_outputs": "run.result(), which has the type that the task returned",
-    "watch": "run.wait() waits for the end; perdure watch {run} shows what happens",
+    "watch": "run.wait() waits for the end; perdure watch {run.name} shows what happens",
 }
 """What to do instead of what their runs have."""
 
@@ -120,8 +120,12 @@ class AbsentError(NotSupportedError, AttributeError):
     """Flyte 2's objects have the name, and ours do not: so ``hasattr`` says, too."""
 
 
-def refuse_of_run(name: str, run: str) -> NoReturn:
+def refuse_of_run(name: str, run: object) -> NoReturn:
     """Refuse what a run has in Flyte 2, and not here.
+
+    Args:
+        name: What it is asked for.
+        run: The run, of which the name is told; one that is being copied has none yet.
 
     Raises:
         AbsentError: It is that.

@@ -1,6 +1,8 @@
 """Runs from Python: results, names, resuming, rerunning, stopping."""
 
 import asyncio
+import copy
+import pickle
 import time
 import warnings
 from pathlib import Path
@@ -10,7 +12,7 @@ import pytest
 from perdure._housekeeping.collector import collect
 from perdure.client import attaching, link
 from perdure.client.attaching import CodeChangedWarning
-from perdure.client.handle import get_run
+from perdure.client.handle import Run, get_run
 from perdure.client.rerunning import rerun
 from perdure.client.running import resume, run, runs, with_runcontext
 from perdure.errors import (
@@ -38,6 +40,10 @@ def until_held(path):
         time.sleep(0.005)
 
 
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
 @pytest.fixture
 def stopped(jobs, tmp_path):
     """A run, interrupted after its first child; its gate opens when ``gate`` is written."""
@@ -58,6 +64,11 @@ def test_a_run_gives_result_inputs_and_outputs(jobs):
     assert handle.url is None
     assert repr(handle) == f"<Run '{handle.name}' of jobs.add: succeeded>"
     assert [row.task for row in handle.actions()] == ["jobs.add"]
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickled])
+def test_a_handle_can_be_copied(duplicate):
+    assert duplicate(Run("here")).name == "here"
 
 
 def test_the_awaitable_forms_do_the_same(jobs):

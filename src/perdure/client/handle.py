@@ -255,7 +255,7 @@ class Run:
         return f"<Run {self.name!r} of {row.spec.name}: {row.phase.value}>"
 
     def __getattr__(self, name: str) -> NoReturn:
-        _absent.refuse_of_run(name, self.name)
+        _absent.refuse_of_run(name, self)
 
     def _ended(self, timeout: float | None) -> RunRow:
         row = link.get(self.name)
