@@ -87,7 +87,8 @@ class PerdureError(Exception):
         self, message: str = "", *more: str,
         hint: str = "", run: str = "", action: str = "", task: str = "",
     ) -> None:  # fmt: skip
-        message = ": ".join((message, *more))  # Flyte 2's errors take a code, then what happened
+        # Flyte 2's errors take a code, then what happened; or anything.
+        message = ": ".join(map(str, (message, *more)))
         super().__init__(message)
         self.message = message
         self.hint = hint or self.advice

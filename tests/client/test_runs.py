@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from perdure._core.model import Phase
 from perdure._housekeeping.collector import collect
 from perdure.client import attaching, link
 from perdure.client.attaching import CodeChangedWarning
@@ -112,6 +113,16 @@ def test_a_run_that_is_over_says_so_and_raises_what_it_has_ended_with(jobs, stop
         asyncio.run(failing.raise_for_status.aio())
 
 
+def test_a_run_that_is_about_to_go_on_is_not_over(jobs, tmp_path, monkeypatch):
+    handle = run(jobs.fragile, str(tmp_path / "gate"))
+    handle.wait()
+    assert handle.done()
+    monkeypatch.setattr(link.running().controller.ends, "is_awaited", {handle.name}.__contains__)
+    assert not handle.done()
+    with pytest.raises(RunError, match="has not ended"):
+        handle.raise_for_status()
+
+
 def test_the_same_name_is_the_same_run(jobs, tmp_path):
     path = tmp_path / "notes"
     for _ in range(2):
@@ -154,6 +165,19 @@ def test_a_run_that_is_collected_before_it_goes_on_begins_anew(
     again = with_runcontext(name="stopped").run(jobs.hold, str(path), str(gate))
     assert again.result(60) == "done"
     assert path.read_text() == "noted\nnoted\n"
+
+
+def test_a_rerun_of_a_run_that_is_gone_says_so_and_does_not_begin_anew(jobs, home, monkeypatch):
+    def gone(known, **options):
+        raise RunNotFoundError("there is no run 'origin' to recover from")
+
+    handle = with_runcontext(name="left").run(jobs.add, 1)
+    handle.wait()
+    known = link.get("left")
+    known.phase = Phase.INTERRUPTED
+    monkeypatch.setattr(attaching, "go_on", gone)
+    with pytest.raises(RunNotFoundError, match="origin"):
+        attaching.attach(known, known, strict=False)
 
 
 def test_what_was_under_way_in_an_interrupted_run_is_not_called_running(stopped):

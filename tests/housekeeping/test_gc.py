@@ -131,6 +131,22 @@ def test_a_run_that_is_rerun_after_it_was_chosen_stays(
     assert gone(gc(home)) == []
 
 
+def test_what_a_rerun_takes_over_stays_if_that_goes_on_after_it_was_chosen(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, origin in (("first", ""), ("second", "first"), ("other", ""), ("third", "second")):
+        key = home.run(name, 40, phase=INTERRUPTED, recover_from=origin)
+    choose = runs.choose
+
+    def choose_then_go_on(*arguments):
+        chosen = choose(*arguments)
+        home.journal.acquire(key, "somebody", lambda _: False)
+        return chosen
+
+    monkeypatch.setattr(runs, "choose", choose_then_go_on)
+    assert gone(gc(home)) == ["other"]
+
+
 def test_a_run_that_is_gone_can_be_neither_taken_nor_written(home: Home) -> None:
     key = home.run("run", 40, actions=3000)
     home.run("new", 0)

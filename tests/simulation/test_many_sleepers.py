@@ -33,7 +33,7 @@ from perdure._wire import messages as wire
 from perdure._wire.framing import FrameReader, decode_to_worker, encode
 from perdure._wire.requests import Explained, Reply, Why
 from perdure.config import Config
-from perdure.errors import LeaseLostError
+from perdure.errors import LeaseLostError, StorageError
 
 HOUR = 3600.0
 MANY = 1_000 if "PERDURE_SEEDS" in os.environ else 10_000  # then they are there elsewhere
@@ -327,6 +327,33 @@ def test_p7_a_run_that_sleeps_says_until_when(
         (link,) = reply.chain
         assert (reply.driven, reply.left, link.action.task) == (True, 2, "sleeper")
         assert link.reason == Asleep(until=sleepers.clock.now + HOUR)
+        await sleepers.controller.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [StorageError("it was full"), ValueError("not to be read")])
+def test_a_run_that_cannot_be_taken_up_can_be_resumed_and_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def scenario() -> None:
+        sleepers = Sleepers(tmp_path, monkeypatch)
+        await sleepers.controller.start()
+        first, second = await sleepers.start(2)
+        load = sleepers.journal.load_run
+
+        def fail_once(name: str) -> Any:
+            monkeypatch.setattr(sleepers.journal, "load_run", load)
+            raise error
+
+        monkeypatch.setattr(sleepers.journal, "load_run", fail_once)
+        sleepers.wake()
+        with pytest.raises(type(error)):
+            await results([first])
+        assert [row.phase for row in await results([second])] == [Phase.SUCCEEDED]
+        row = load("sleeper-0")
+        assert row is not None
+        assert not row.owner
         await sleepers.controller.stop()
 
     asyncio.run(scenario())

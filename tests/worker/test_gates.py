@@ -168,6 +168,19 @@ def test_a_long_chain_of_calls_follows_the_one_that_they_need(desk: Desk) -> Non
     assert desk.said() == called(*names)
 
 
+def test_a_long_chain_of_cancelled_calls_is_made_before_the_one_that_needs_it(desk: Desk) -> None:
+    names = [str(n) for n in range(3000)]
+    desk.make(names[0])
+    for before, name in pairwise(names):
+        desk.make(name, "", before)
+    for name in reversed(names):
+        assert desk.cancel(name)
+    desk.said()
+    desk.make("late", "", names[-1])
+    made = [message for name in names for message in (*called(name), *cancelled(name))]
+    assert desk.said() == [*made, *called("late")]
+
+
 def test_who_waits_for_room_goes_on_when_the_call_is_made_or_cancelled(desk: Desk) -> None:
     for name in ("made", "cancelled", "left"):
         desk.make(name)

@@ -216,9 +216,13 @@ class Dormitory:
                 row = await controller.scribe.call(controller.journal.load_run, dormant.name)
                 assert row is not None
                 await controller.take_up(row, dormant)
-            except PerdureError as error:
-                in_use = isinstance(error, RunInUseError)
-                self._forsake(dormant, lost(dormant.name) if in_use else error)
+            except RunInUseError:
+                self._forsake(dormant, lost(dormant.name))
+            except Exception as error:  # whatever it is: others may wait behind it
+                self._forsake(dormant, error)
+                with contextlib.suppress(PerdureError):  # then it can be resumed
+                    release = controller.journal.release
+                    await controller.scribe.call(release, dormant.key, dormant.epoch)
             self._runs.pop(dormant.name, None)
 
     async def abort(self, dormant: Dormant, action: bytes | None, why: str) -> None:

@@ -123,8 +123,11 @@ class _Collection:
         (newest,) = db.execute("SELECT ifnull(max(key), 0) FROM runs").fetchone()
         is_alive = partial(presence.is_alive, config.controllers)
         old, self._found.needed = runs.choose(db, before, is_alive)
-        for run in old:
-            self._remove(run, newest)
+        kept = set[str]()
+        for run in reversed(old):  # a rerun goes before the run that it takes results over from
+            if run.name in kept or not self._remove(run, newest):
+                kept.add(run.origin)
+        self._found.runs.reverse()
         if not self._dry_run:
             runs.clear_ruins(db, config)
             LocalBlobs(config.blobs).clean()
@@ -135,17 +138,19 @@ class _Collection:
         self._sweep_blobs(horizon)
         return self._found
 
-    def _remove(self, run: OldRun, newest: int) -> None:
+    def _remove(self, run: OldRun, newest: int) -> bool:
+        """Remove a run, unless it goes on or is needed by now; return whether it was removed."""
         sizes = [
             (amount, _files.size(folder / folder_name(run.name)))
             for folder, amount in self._folders()
         ]
         if not self._dry_run and not runs.remove(self._db, self._config, run, newest):
-            return
+            return False
         self._found.runs.append(run)
         for amount, size in sizes:
             if size:
                 amount.add(size)
+        return True
 
     def _folders(self) -> list[tuple[Path, Amount]]:
         config, found = self._config, self._found

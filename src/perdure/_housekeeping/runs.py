@@ -38,6 +38,7 @@ class OldRun(NamedTuple):
         phase: Its phase; ``interrupted`` if nobody drove it to its end.
         ended: When it ended, or last did something.
         epoch: Of its lease, as it was when the run was chosen.
+        origin: Name of the run that it takes results over from, or "".
     """
 
     key: int
@@ -45,6 +46,7 @@ class OldRun(NamedTuple):
     phase: Phase
     ended: float
     epoch: int
+    origin: str = ""
 
 
 def choose(
@@ -66,7 +68,8 @@ def choose(
         if name in old:
             needed[name] = old.pop(name)
             ahead.append(origins.get(name, ""))
-    return list(old.values()), list(needed.values())
+    chosen = [each._replace(origin=origins.get(each.name, "")) for each in old.values()]
+    return chosen, list(needed.values())
 
 
 def _old(

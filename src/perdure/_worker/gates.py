@@ -10,6 +10,7 @@ is made without room, and cancelled at once. Its future keeps it for that.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
@@ -86,16 +87,25 @@ class Gates:
 
     def make(self, call: Call, queue: str) -> None:
         """Make a call, now or when there is room for it."""
-        self._hold(Held(call, queue))
-
-    def _hold(self, held: Held) -> None:
-        for need in held.call.needs if self._withdrawn else ():
-            withdrawn = self._withdrawn.pop(need, None)
+        made = Held(call, queue)
+        ahead = [(made, iter(call.needs))]
+        while ahead:  # those that were withdrawn come first, and those that they need before them
+            held, needs = ahead[-1]
+            withdrawn = self._next_withdrawn(needs)
             if withdrawn is not None:
-                self._hold(withdrawn)
-        self._held[held.call.id] = held
-        if not self._waits(held):
-            self._send(held)
+                ahead.append((withdrawn, iter(withdrawn.call.needs)))
+                continue
+            ahead.pop()
+            self._held[held.call.id] = held
+            if not self._waits(held):
+                self._send(held)
+
+    def _next_withdrawn(self, needs: Iterator[bytes]) -> Held | None:
+        """Return the first of some calls that was not made because it was cancelled."""
+        if not self._withdrawn:
+            return None
+        found = (self._withdrawn.pop(need, None) for need in needs)
+        return next((each for each in found if each is not None), None)
 
     def _waits(self, held: Held) -> bool:
         """Let a call follow one that it needs, or line up in its queue, if it has to."""

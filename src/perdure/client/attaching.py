@@ -39,6 +39,9 @@ def attach(known: RunRow, asked: RunRow, *, strict: bool) -> bool:
         try:
             go_on(known, retry_failed=False, strict=strict)
         except RunNotFoundError:
+            found = link.find(known.name)
+            if found is not None and found.key == known.key:
+                raise  # another one is gone, of which it was to take results over
             return False
     elif known.phase.final:
         other = known.spec.code != asked.spec.code and not known.bundle.files  # a notebook's task

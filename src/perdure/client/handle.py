@@ -120,7 +120,7 @@ class Run:
         row = link.get(self.name)
         if not _is_over(row):
             raise RunError(
-                f"the run is {row.phase.value}",
+                "the run has not ended",
                 hint="run.wait() before run.raise_for_status()",
                 run=self.name,
             )
@@ -342,6 +342,10 @@ Run.listall = Twofold(_listall)
 
 
 def _is_over(row: RunRow) -> bool:
+    """Whether it has ended; the journal still has the last end of one that is about to go on."""
+    runtime = link.running()
+    if runtime is not None and runtime.controller.ends.is_awaited(row.name):
+        return False
     return row.phase.final or row.phase is Phase.INTERRUPTED
 
 
